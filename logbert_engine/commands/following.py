@@ -1,0 +1,138 @@
+"""Follow a run from the command line: its journal as lines, and its end as an exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TextIO
+
+from logbert_engine.protocol.events import (
+    DataReady,
+    EpochEnded,
+    JournalEvent,
+    Log,
+    Metric,
+    Progress,
+    RunEnded,
+    StageEnded,
+    StageStarted,
+)
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir import control
+from logbert_engine.rundir.aftermath import record_death
+from logbert_engine.rundir.journal import JournalReader
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.training.plan import resume_words
+from logbert_engine.training.results import duration, read_results, stage_table
+
+_LOOK_SECONDS = 0.2
+
+
+class _Lines:
+    """Events as lines; in a terminal the running figures renew themselves on the last one."""
+
+    def __init__(self, out: TextIO, state: RunState) -> None:
+        self._out, self._state = out, state
+        self._live = out.isatty()
+
+    def show(self, event: JournalEvent) -> None:
+        """Write what a person would want to see of an event."""
+        match event:
+            case Log(level="warning" | "error"):
+                self._line(f"{event.level}: {event.message}")
+            case DataReady():
+                self._line(
+                    f"{event.files} files, {event.sessions:,} sessions ({event.unique:,} distinct), "
+                    f"{event.events} events; training on {event.train:,}, held out {event.valid:,}"
+                )
+            case StageStarted():
+                plan = self._state.stages[event.stage - 1].plan
+                at = f" after step {event.step}" if event.step else ""
+                self._line(f"{plan.name}: {plan.sessions:,} sessions, {plan.steps:,} steps{at}, from {event.parent}")
+            case EpochEnded():
+                best = " (best)" if event.best else ""
+                self._line(
+                    f"  epoch {event.epoch}: train {_figure(event.train_loss)} "
+                    f"valid {_figure(event.valid_loss)}{best}, {duration(event.seconds)}"
+                )
+            case StageEnded():
+                self._line(f"  complete in {duration(event.seconds)}: {event.checkpoint}")
+            case Progress() if self._live:
+                self._renew(f"{event.phase} {event.done / max(1.0, event.total):.0%}")
+            case Metric() if self._live:
+                left = self._state.time_left()[1]
+                rest = f", {duration(left)} left" if left is not None else ""
+                self._renew(
+                    f"  step {event.step:,}/{event.steps:,} loss {_figure(event.loss)}, "
+                    f"{event.sessions_per_s or 0:,.0f} sessions/s{rest}"
+                )
+            case _:
+                pass
+
+    def _line(self, text: str) -> None:
+        self._out.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
+        self._out.flush()
+
+    def _renew(self, text: str) -> None:
+        self._out.write(f"\r\x1b[K{text}")
+        self._out.flush()
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO) -> int:
+    """Show a run until its worker has ended; Ctrl-C asks it to pause.
+
+    Args:
+        run: its directory.
+        process: its worker, a child of this process.
+        out: where lines go.
+
+    Returns:
+        The worker's exit status; 1 when a signal ended it.
+    """
+    reader, state = JournalReader(run.journal), RunState()
+    begin = state.seq
+    lines = _Lines(out, state)
+    earlier = True
+    code: int | None = None
+    while code is None:
+        try:
+            code = process.wait(_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        except KeyboardInterrupt:
+            control.request(run, "pause")
+            print("\npausing: the exact state is being saved", file=sys.stderr)
+        for event in reader.read():
+            state.apply(event)
+            earlier = earlier and state.pid != process.pid
+            if not earlier and event.seq > begin:
+                lines.show(event)
+    return _verdict(run, state, reader, code, lines, out)
+
+
+def _verdict(
+    run: RunLayout, state: RunState, reader: JournalReader, code: int, lines: _Lines, out: TextIO
+) -> int:
+    for event in reader.read():
+        state.apply(event)
+        lines.show(event)
+    if not isinstance(state.ended, RunEnded):
+        number = -code if code < 0 else None
+        record_death(run, exit_code=code if code >= 0 else None, signal=number, resumes=resume_words(run))
+        for event in reader.read():
+            state.apply(event)
+    results = read_results(run)
+    if results is not None:
+        print(f"\n{stage_table(results)}\n", file=out)
+    if state.phase == "failed" or code != 0:
+        said = run.worker_errors.read_text(errors="replace").strip() if run.worker_errors.exists() else ""
+        reason = state.reason or (said.splitlines()[-1] if said else f"the worker ended with status {code}")
+        print(f"logbert-engine: {reason}", file=sys.stderr)
+        return code if code > 0 else 1
+    if state.phase in ("paused", "stopped"):
+        print(f"{state.phase}; go on with: logbert-engine resume {run.root}", file=out)
+    return 0

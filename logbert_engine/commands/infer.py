@@ -1,0 +1,115 @@
+"""``logbert-engine infer``: score sessions with a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from logbert_engine.protocol.errors import DataError
+
+
+def share(text: str) -> float:
+    """A share as people write it: ``0.5%`` or ``0.005``."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 0.5% or 0.005")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a run directory, a stage directory, a best_model.pt or an exported folder",
+    )
+    parser.add_argument(
+        "--input", type=Path, required=True, nargs="+", metavar="FILE|DIR", help="session files or directories"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument(
+        "--threshold", type=float, help="alarm above this anomaly_score, a robust z (default 2.0)"
+    )
+    limit.add_argument(
+        "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
+    parser.add_argument("--allow-unknown", action="store_true", help="score logs that the checkpoint hardly knows")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--progress", choices=["auto", "json", "none"], default="auto", help=argparse.SUPPRESS)
+
+
+class _Progress:
+    """Says how far it is: a line that renews itself in a terminal, JSON lines for the engine."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind if kind != "auto" or sys.stderr.isatty() else "none"
+        self._next = 0.0
+        self._phase = ""
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next and phase == self._phase and done < total:
+            return
+        self._next, self._phase = now + 0.1, phase
+        if self._kind == "json":
+            print(json.dumps({"phase": phase, "done": done, "total": total}), flush=True)
+        elif self._kind == "auto":
+            print(f"\r\x1b[K{phase} {done / max(1, total):.0%}", end="", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """Clear the line."""
+        if self._kind == "auto":
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score and say what was found."""
+    if arguments.output.is_dir():
+        raise DataError(f"--output {arguments.output} is a directory; give the file to write.")
+    from logbert_engine.detection.inference import infer  # noqa: PLC0415 - imports torch
+
+    progress = _Progress(arguments.progress)
+    try:
+        found = infer(
+            arguments.checkpoint,
+            arguments.input,
+            arguments.output,
+            threshold=arguments.threshold,
+            budget=arguments.alert_budget,
+            device=arguments.device,
+            allow_unknown=arguments.allow_unknown,
+            report=progress,
+        )
+    finally:
+        progress.finish()
+    message = (
+        f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} above "
+        f"{found.threshold:.2f}, a threshold that alarms on {found.false_alarm_rate:.2%} of the "
+        f"{found.calibration_sessions:,} calibration sessions"
+    )
+    if arguments.progress == "json":
+        print(json.dumps({"state": "finished", "message": message}), flush=True)
+    elif arguments.json:
+        import msgspec  # noqa: PLC0415
+
+        print(msgspec.json.encode(found).decode())
+    else:
+        print(message)
+        print(
+            f"anomaly_score: mean {found.mean:.3f}, deviation {found.deviation:.3f}, "
+            f"min {found.lowest:.3f}, max {found.highest:.3f}"
+        )
+        if found.rejected:
+            print(f"{found.rejected:,} records could not be used")
+        print(f"written to {found.output}, ranked, highest first")
+    return 0

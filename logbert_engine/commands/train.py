@@ -1,0 +1,83 @@
+"""``logbert-engine train``: start a run and return, or follow it to its end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
+from logbert_engine.protocol.messages import RunSpec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments; what is not given is as the preset has it."""
+    parser.add_argument("--data", required=True, metavar="FILE|DIR", help="session files")
+    parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--preset", default="transfer", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--progressive",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train on a growing share of the sessions, a folder a stage",
+    )
+    parser.add_argument("--pretrained", metavar="ID|DIR", help="start from this pre-trained BERT or DistilBERT")
+    parser.add_argument("--start-ratio", type=float, metavar="R", help="share of the first stage")
+    parser.add_argument("--step-size", type=float, metavar="R", help="how much the share grows each stage")
+    parser.add_argument("--max-ratio", type=float, metavar="R", help="share of the last stage")
+    parser.add_argument("--epochs-per-stage", type=int, metavar="N")
+    parser.add_argument("--sample-ratio", type=float, metavar="R", help="share of the sessions used at all")
+    parser.add_argument("--max-files", type=int, metavar="N", help="use the first N files; 0: all")
+    parser.add_argument("--max-memory-mb", type=float, metavar="N", help="warn above this resident memory")
+    parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"])
+    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="path.to.key=value",
+        help="override a single value of the preset; repeatable",
+    )
+    parser.add_argument(
+        "--foreground", action="store_true", help="follow the run to its end; Ctrl-C pauses it"
+    )
+
+
+def spec_of(arguments: argparse.Namespace) -> RunSpec:
+    """The request that a command line makes."""
+    return RunSpec(
+        data=arguments.data,
+        run_dir=arguments.run_dir,
+        preset=arguments.preset,
+        progressive=arguments.progressive,
+        pretrained=arguments.pretrained,
+        start_ratio=arguments.start_ratio,
+        step_size=arguments.step_size,
+        max_ratio=arguments.max_ratio,
+        epochs_per_stage=arguments.epochs_per_stage,
+        sample_ratio=arguments.sample_ratio,
+        max_files=arguments.max_files,
+        max_memory_mb=arguments.max_memory_mb,
+        device=arguments.device,
+        seed=arguments.seed,
+        overrides=arguments.overrides,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the worker; with --foreground stay until it has ended and pass on its status."""
+    from logbert_engine.training.launch import launch  # noqa: PLC0415 - keeps `--help` fast
+    from logbert_engine.training.prepare import prepare  # noqa: PLC0415
+
+    layout = prepare(spec_of(arguments))
+    process = launch(layout)
+    if arguments.foreground:
+        from logbert_engine.commands.following import follow  # noqa: PLC0415
+
+        return follow(layout, process, sys.stdout)
+    where = Path(arguments.run_dir)
+    print(f"training in the background, process {process.pid}, in {layout.root}")
+    print(f"watch it:  logbert-tui {where}")
+    print(f"pause it:  logbert-engine pause {where}")
+    return 0

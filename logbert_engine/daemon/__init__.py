@@ -1,0 +1,1 @@
+"""The engine's daemon: a socket server that owns runs, tails their journals and supervises their workers."""

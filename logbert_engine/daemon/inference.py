@@ -1,0 +1,197 @@
+"""Calls that score sessions: ``logbert-engine infer`` as a child, its progress passed on to who asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from logbert_engine.daemon.paths import absolute
+from logbert_engine.protocol.errors import EngineError
+from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, read_frame
+from logbert_engine.protocol.messages import FRAME_LIMIT, Done, InferenceProgress, InferenceRef, InferSpec
+
+if TYPE_CHECKING:
+    from logbert_engine.daemon.connection import Connection
+    from logbert_engine.daemon.engine import Engine
+
+_TERMINATE_S = 5.0
+_KEPT_ERRORS = 64 * 1024
+_logger = logging.getLogger(__name__)
+
+
+class _Line(msgspec.Struct):
+    """What the command prints, a JSON object a line."""
+
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    state: Literal["running", "finished"] = "running"
+    message: str = ""
+
+
+_lines = msgspec.json.Decoder(_Line)
+
+
+@dataclass
+class _Inference:
+    process: Process
+    client: Connection
+    ref: InferenceRef
+    last: InferenceProgress
+    cancelled: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class Inferences:
+    """The inferences that run in this engine."""
+
+    def __init__(self) -> None:
+        self._last_id = 0
+        self._running: dict[int, _Inference] = {}
+
+    async def start(self, client: Connection, spec: InferSpec) -> InferenceRef:
+        """Start an inference; its progress goes to the client.
+
+        Raises:
+            EngineError: a relative path, or one that is being written already; the command cannot be started.
+        """
+        command = _command(spec)
+        if any(other.ref.output == spec.output for other in self._running.values()):
+            raise EngineError(f"an inference that writes {spec.output} is running already.")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, limit=FRAME_LIMIT, start_new_session=True
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise EngineError(f"the inference cannot be started: {reason}.") from error
+        self._last_id += 1
+        ref = InferenceRef(id=self._last_id, output=spec.output)
+        start = InferenceProgress(id=ref.id, phase="starting", done=0, total=0)
+        inference = self._running[ref.id] = _Inference(process, client, ref, start)
+        inference.task = asyncio.create_task(self._attend(inference), name=f"inference {ref.id}")
+        return ref
+
+    def cancel(self, number: int) -> None:
+        """End an inference; its results are not written.
+
+        Raises:
+            EngineError: no such inference is running.
+        """
+        inference = self._running.get(number)
+        if inference is None:
+            raise EngineError(f"no inference {number} is running; it may have ended already.")
+        inference.cancelled = True
+        _terminate(inference.process)
+
+    async def close(self) -> None:
+        """End all inferences."""
+        tasks = [inference.task for inference in self._running.values() if inference.task is not None]
+        for inference in self._running.values():
+            inference.cancelled = True
+            _terminate(inference.process)
+        if tasks:
+            _, slow = await asyncio.wait(tasks, timeout=_TERMINATE_S)
+            for inference in list(self._running.values()):
+                inference.process.kill()
+            if slow:
+                await asyncio.wait(slow)
+
+    async def _attend(self, inference: _Inference) -> None:
+        process = inference.process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(_tail(process.stderr))
+        try:
+            await self._pass_on(inference, process.stdout)
+            said, status = await errors, await process.wait()
+            if inference.cancelled:
+                self._tell(inference, "failed", "cancelled")
+            elif status == 0:
+                self._tell(inference, "finished", inference.last.message)
+            else:
+                self._tell(inference, "failed", _why(said, status))
+        finally:
+            del self._running[inference.ref.id]
+
+    async def _pass_on(self, inference: _Inference, stdout: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await read_frame(stdout)
+                if line is None:
+                    return
+                said = decode_frame(line, _lines)
+            except BadFrame as error:  # a library that prints
+                _logger.debug("inference %d printed something else: %s", inference.ref.id, error)
+                continue
+            except FrameTooLong:
+                inference.process.kill()
+                return
+            inference.last = InferenceProgress(
+                id=inference.ref.id,
+                phase=said.phase or inference.last.phase,
+                done=said.done if said.phase else inference.last.done,
+                total=said.total if said.phase else inference.last.total,
+                message=said.message,
+            )
+            if said.state == "running":
+                self._notify(inference)
+
+    def _tell(self, inference: _Inference, state: Literal["finished", "failed"], message: str) -> None:
+        inference.last = msgspec.structs.replace(inference.last, state=state, message=message)
+        self._notify(inference)
+
+    def _notify(self, inference: _Inference) -> None:
+        inference.client.notify("inference", inference.last, key=f"inference {inference.ref.id}")
+
+
+async def start_inference(engine: Engine, client: Connection, params: InferSpec) -> InferenceRef:
+    """``start_inference``."""
+    return await engine.inferences.start(client, params)
+
+
+async def cancel_inference(engine: Engine, _client: Connection, params: InferenceRef) -> Done:
+    """``cancel_inference``."""
+    engine.inferences.cancel(params.id)
+    return Done(message="the inference is being ended; no results are written")
+
+
+def _command(spec: InferSpec) -> list[str]:
+    if not spec.inputs:
+        raise EngineError("give session files or directories to infer from.")
+    checkpoint = absolute(spec.checkpoint, "the checkpoint")
+    inputs = [str(absolute(path, "the input")) for path in spec.inputs]
+    output = absolute(spec.output, "the output")
+    words = [sys.executable, "-P", "-m", "logbert_engine", "infer", "--progress", "json"]
+    words += ["--checkpoint", str(checkpoint), "--output", str(output), "--device", spec.device]
+    if spec.alert_budget is not None:
+        words.append(f"--alert-budget={spec.alert_budget!r}")
+    elif spec.threshold is not None:
+        words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
+    return [*words, "--input", *inputs]
+
+
+def _terminate(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+
+
+async def _tail(stream: asyncio.StreamReader) -> str:
+    kept = b""
+    while block := await stream.read(_KEPT_ERRORS):
+        kept = (kept + block)[-_KEPT_ERRORS:]
+    return kept.decode(errors="replace")
+
+
+def _why(said: str, status: int) -> str:
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+    if last:
+        return last.removeprefix("logbert-engine: ")
+    return f"the inference ended with exit status {status}" if status > 0 else f"killed by signal {-status}"

@@ -1,0 +1,93 @@
+"""Calls that read a run's log files, in pieces of whole lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logbert_engine.daemon.paths import absolute
+from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.messages import LogChunk, LogFile, LogFiles, ReadLog, RunRef
+from logbert_engine.rundir.condition import require_run
+from logbert_engine.rundir.layout import RunLayout, StageLayout
+
+if TYPE_CHECKING:
+    from logbert_engine.daemon.connection import Connection
+    from logbert_engine.daemon.engine import Engine
+
+MOST_BYTES = 128 * 1024
+"""Of one chunk. JSON writes a control character as six, so that even such a chunk fits in a frame."""
+
+
+async def list_logs(_engine: Engine, _client: Connection, params: RunRef) -> LogFiles:
+    """``list_logs``."""
+    return await asyncio.to_thread(_list, params.run_dir)
+
+
+async def read_log(_engine: Engine, _client: Connection, params: ReadLog) -> LogChunk:
+    """``read_log``."""
+    return await asyncio.to_thread(_read, params)
+
+
+def _list(run_dir: str) -> LogFiles:
+    run = _layout(run_dir)
+    files = []
+    for path in run.log_files():
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue  # removed between the two looks
+        stage = StageLayout(path.parent.parent).index if path.parent != run.logs else 0
+        files.append(LogFile(name=path.relative_to(run.root).as_posix(), size=size, stage=stage or None))
+    return LogFiles(files=files)
+
+
+def _read(params: ReadLog) -> LogChunk:
+    run = _layout(params.run_dir)
+    # Chosen among the run's own logs by name, so that no name can lead out of the run directory.
+    path = next((p for p in run.log_files() if p.relative_to(run.root).as_posix() == params.name), None)
+    if path is None or not path.resolve().is_relative_to(run.root) or not path.is_file():
+        raise RunError(f"{run.root} has no log {params.name!r}; ask for the list again.")
+    return read_chunk(path, params.start, params.most)
+
+
+def read_chunk(path: Path, start: int, most: int) -> LogChunk:
+    """Whole lines of a file.
+
+    Args:
+        path: the file.
+        start: where to read, in bytes. In the middle of a line: the next line. Negative: from the end.
+        most: bytes to read at most. A line longer than that comes in pieces.
+    """
+    most = max(1, min(most, MOST_BYTES))
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        begin = min(max(0, size + start if start < 0 else start), size)
+        file.seek(max(0, begin - 1))
+        block = file.read(most + (begin > 0))
+    if begin > 0:
+        before, block = block[:1], block[1:]
+        newline = block.find(b"\n")
+        if before != b"\n" and 0 <= newline < len(block) - 1:
+            begin, block = begin + newline + 1, block[newline + 1 :]
+    if begin + len(block) < size:
+        block = block[: block.rfind(b"\n") + 1] or _whole_characters(block)
+    return LogChunk(start=begin, end=begin + len(block), size=size, text=block.decode(errors="replace"))
+
+
+def _whole_characters(block: bytes) -> bytes:
+    """Without a UTF-8 character that was cut at the end."""
+    for cut in range(1, min(4, len(block))):
+        if block[-cut] & 0b1100_0000 == 0b1100_0000:
+            return block[:-cut]
+        if block[-cut] & 0b1000_0000 == 0:
+            break
+    return block
+
+
+def _layout(run_dir: str) -> RunLayout:
+    run = RunLayout(absolute(run_dir, "the run directory").resolve())
+    require_run(run)
+    return run

@@ -1,0 +1,71 @@
+"""Calls about this machine, its presets and its data, and the end of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logbert_engine.daemon.paths import absolute, check_paths
+from logbert_engine.protocol.messages import DataSummary, Done, Hardware, RunSpec
+from logbert_engine.protocol.methods import DataPath, Nothing, Plan, PresetList
+
+if TYPE_CHECKING:
+    from logbert_engine.daemon.connection import Connection
+    from logbert_engine.daemon.engine import Engine
+
+# What a call needs is imported when it comes, in a thread: the engine itself is up in a fraction of a second.
+
+
+async def hardware(_engine: Engine, _client: Connection, _params: Nothing) -> Hardware:
+    """``hardware``."""
+
+    def look() -> Hardware:
+        from logbert_engine.hardware.probe import probe
+
+        return probe(Path.home())
+
+    return await asyncio.to_thread(look)
+
+
+async def list_presets(_engine: Engine, _client: Connection, _params: Nothing) -> PresetList:
+    """``list_presets``, in the picker's order."""
+
+    def read() -> PresetList:
+        from logbert_engine.presets import figures, loading
+
+        return PresetList(presets=[figures.preset_info(preset) for preset in loading.list_presets()])
+
+    return await asyncio.to_thread(read)
+
+
+async def inspect_data(_engine: Engine, _client: Connection, params: DataPath) -> DataSummary:
+    """``inspect_data``."""
+    path = absolute(params.path, "the data path")
+
+    def look() -> DataSummary:
+        from logbert_engine.data.inspect import inspect
+
+        return inspect(path)
+
+    return await asyncio.to_thread(look)
+
+
+async def plan_run(_engine: Engine, _client: Connection, params: RunSpec) -> Plan:
+    """``plan_run``: the command line and the configuration that a request stands for."""
+    check_paths(params)
+
+    def plan() -> Plan:
+        from logbert_engine.presets import merging, runfile
+
+        config = merging.resolve(params)
+        return Plan(command=shlex.join(merging.command_line(params)), run_yaml=runfile.config_text(config))
+
+    return await asyncio.to_thread(plan)
+
+
+async def shutdown(engine: Engine, _client: Connection, _params: Nothing) -> Done:
+    """``shutdown``: the engine leaves, training goes on."""
+    engine.stopping.set()
+    return Done(message="the engine stops; training goes on")

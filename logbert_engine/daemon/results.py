@@ -1,0 +1,236 @@
+"""Calls that read what inference wrote: pages of the ranked list, and single sessions whole."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from logbert_engine.daemon.offers import options_of
+from logbert_engine.daemon.paths import absolute
+from logbert_engine.protocol.errors import DataError
+from logbert_engine.protocol.messages import (
+    FRAME_LIMIT,
+    InferenceOptions,
+    ReadResult,
+    ReadResults,
+    ResultDetail,
+    ResultRow,
+    ResultsPage,
+    RunRef,
+    SessionResult,
+)
+
+if TYPE_CHECKING:
+    from logbert_engine.daemon.connection import Connection
+    from logbert_engine.daemon.engine import Engine
+
+MOST_FILE_BYTES = 1 << 30
+MOST_ROWS = 1000
+KEPT_FILES = 2
+_FRAME_ROOM = FRAME_LIMIT - 4096
+"""Leaves room for the envelope."""
+
+
+class _Scored(msgspec.Struct):
+    """What ranking needs of a record. The fields make sure that the file holds results and nothing else."""
+
+    session_id: int | str
+    anomaly_score: float
+    is_anomaly: bool
+    threshold: float
+    surprisal: float
+    length: int
+    reason: str
+
+
+class _Meta(msgspec.Struct):
+    """The file beside the results, ``results.meta.json``."""
+
+    templates: dict[str, str] = {}
+
+
+class _Stamp(NamedTuple):
+    path: Path
+    inode: int
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A results file, ready for pages. Records stay as bytes until they are asked for."""
+
+    records: list[msgspec.Raw]
+    """Highest score first; equal ones as the file has them."""
+    templates: dict[str, str]
+    page: ResultsPage
+    """The figures of the whole file, without rows."""
+
+
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_scored = msgspec.json.Decoder(_Scored)
+_session = msgspec.json.Decoder(SessionResult)
+_meta = msgspec.json.Decoder(_Meta)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Results:
+    """Keeps the files that were read last. Used from threads."""
+
+    def __init__(self) -> None:
+        self._kept: dict[_Stamp, Ranked] = {}
+        self._lock = threading.Lock()
+
+    def load(self, path: Path) -> Ranked:
+        """A results file as it stands now.
+
+        Raises:
+            DataError: it is not there, too large, or no list of results.
+        """
+        with self._lock:  # two clients that open the same file read it once
+            stamp = _stamp(path)
+            ranked = self._kept.pop(stamp, None) or _rank(path)
+            self._kept = {known: r for known, r in self._kept.items() if known.path != path}
+            self._kept[stamp] = ranked
+            while len(self._kept) > KEPT_FILES:
+                del self._kept[next(iter(self._kept))]
+            return ranked
+
+
+async def read_results(engine: Engine, _client: Connection, params: ReadResults) -> ResultsPage:
+    """``read_results``."""
+    path = absolute(params.output, "the results file")
+    return await asyncio.to_thread(lambda: _page(engine.results.load(path), params))
+
+
+async def read_result(engine: Engine, _client: Connection, params: ReadResult) -> ResultDetail:
+    """``read_result``."""
+    path = absolute(params.output, "the results file")
+    return await asyncio.to_thread(lambda: _detail(engine.results.load(path), params))
+
+
+async def inference_options(engine: Engine, _client: Connection, params: RunRef) -> InferenceOptions:
+    """``inference_options``."""
+    run = await engine.runs.get(params.run_dir)
+    losses = {s.plan.name: s.best_valid_loss for s in run.state.stages}
+    return await asyncio.to_thread(options_of, run.layout, losses)
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot read the results {path}: {error.strerror or error}.") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path} is not a file; give the results that logbert-engine infer wrote.")
+    if found.st_size > MOST_FILE_BYTES:
+        raise DataError(
+            f"{path} has {found.st_size >> 20} MiB; up to {MOST_FILE_BYTES >> 20} MiB can be browsed; "
+            "infer fewer sessions at a time."
+        )
+    return _Stamp(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _rank(path: Path) -> Ranked:
+    import numpy as np
+
+    try:
+        records = _raws.decode(path.read_bytes())
+        # One record at a time gives other threads their turn; a whole file in one call would hold the
+        # interpreter for seconds.
+        heads = [_scored.decode(record) for record in records]
+    except OSError as error:
+        raise DataError(f"cannot read the results {path}: {error.strerror or error}.") from error
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} holds no results of logbert-engine infer ({error}); give its --output file."
+        ) from error
+    scores = np.array([head.anomaly_score for head in heads], dtype=np.float64)
+    order = np.argsort(-scores, kind="stable").tolist()
+    some = bool(heads)
+    page = ResultsPage(
+        output=str(path),
+        total=len(records),
+        anomalies=sum(head.is_anomaly for head in heads),
+        threshold=heads[0].threshold if some else 0.0,
+        mean=float(scores.mean()) if some else 0.0,
+        deviation=float(scores.std()) if some else 0.0,
+        lowest=float(scores.min()) if some else 0.0,
+        highest=float(scores.max()) if some else 0.0,
+        offset=0,
+        rows=[],
+    )
+    return Ranked([records[i] for i in order], _templates(path), page)
+
+
+def _templates(path: Path) -> dict[str, str]:
+    meta = path.with_suffix(".meta.json")
+    try:
+        return _meta.decode(meta.read_bytes()).templates
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(f"cannot read {meta}: {error.strerror or error}.") from error
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{meta} is damaged ({error}); remove it to see the results without texts."
+        ) from error
+
+
+def _page(ranked: Ranked, params: ReadResults) -> ResultsPage:
+    offset = min(max(0, params.offset), len(ranked.records))
+    most = max(0, min(params.most, MOST_ROWS))
+    rows: list[ResultRow] = []
+    size = 0
+    for rank in range(offset, min(offset + most, len(ranked.records))):
+        row = _row(rank, _decoded(ranked.records[rank], params.output))
+        size += len(msgspec.json.encode(row)) + 1
+        if size > _FRAME_ROOM:
+            break  # the client asks on from where the rows end
+        rows.append(row)
+    return msgspec.structs.replace(ranked.page, offset=offset, rows=rows)
+
+
+def _row(rank: int, session: SessionResult) -> ResultRow:
+    return ResultRow(
+        rank=rank,
+        session_id=session.session_id,
+        anomaly_score=session.anomaly_score,
+        is_anomaly=session.is_anomaly,
+        length=session.length,
+        reason=session.reason,
+        identical=session.identical,
+        unseen_events=session.unseen_events,
+        service_name=session.service_name,
+        timestamp=session.timestamp,
+        label=session.label,
+    )
+
+
+def _detail(ranked: Ranked, params: ReadResult) -> ResultDetail:
+    if not 0 <= params.rank < len(ranked.records):
+        raise DataError(f"{params.output} has {len(ranked.records)} sessions, none of rank {params.rank}.")
+    session = _decoded(ranked.records[params.rank], params.output)
+    events = {str(event) for event in session.event_sequence or []}
+    for place in session.highest:
+        events.add(str(place.event))
+        events.update(str(event) for event, _ in place.expected)
+    texts = {event: ranked.templates[event] for event in events if event in ranked.templates}
+    detail = ResultDetail(rank=params.rank, session=session, templates=texts)
+    if len(msgspec.json.encode(detail)) > _FRAME_ROOM:
+        # A session of many thousand events: its highest positions tell what matters.
+        session.event_sequence, session.surprisals = None, None
+    return detail
+
+
+def _decoded(record: msgspec.Raw, output: str) -> SessionResult:
+    try:
+        return _session.decode(record)
+    except _UNREADABLE as error:
+        raise DataError(f"a record of {output} is damaged ({error}); infer again.") from error

@@ -1,0 +1,302 @@
+"""One run as the engine sees it: folded from its journal, told to subscribers, its worker watched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from logbert_engine.daemon.outbox import batches_of
+from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.events import JournalEvent
+from logbert_engine.protocol.messages import FRAME_LIMIT, RunInfo, Subscribed
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir.aftermath import record_death, words_or_why_not
+from logbert_engine.rundir.journal import JournalReader
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import holder
+from logbert_engine.rundir.processes import ProcessIdentity
+from logbert_engine.training.plan import resume_words
+
+if TYPE_CHECKING:
+    from logbert_engine.daemon.connection import Connection
+
+LOOK_EVERY_S = 0.1
+PROBE_EVERY_S = 1.0
+"""How often the lock of a run is tried whose worker is not our child."""
+KEPT_EVENTS = 5000
+"""Events that a client may have missed and still be sent one by one; for more it gets a snapshot."""
+_CHUNK = 1 << 20
+_SNAPSHOT_LIMIT = FRAME_LIMIT - 4096
+"""Leaves room for the envelope."""
+_logger = logging.getLogger(__name__)
+
+
+class Child(NamedTuple):
+    """A worker that this engine started."""
+
+    process: subprocess.Popen[bytes]
+    after_seq: int
+    """The journal's last ``seq`` at its start."""
+
+
+class _Stamp(NamedTuple):
+    """Differs when a journal has changed."""
+
+    inode: int
+    size: int
+    changed_ns: int
+
+
+class _News(NamedTuple):
+    events: list[JournalEvent]
+    restarted: bool
+    """The journal is another one: it was removed, replaced or cut."""
+    more: bool
+
+
+class Run:
+    """A run directory that is open in this engine. Lives on the event loop; reads files in threads."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        self.layout = layout
+        self.run_dir = str(layout.root)
+        self.state = RunState()
+        self.child: Child | None = None
+        self.holder: ProcessIdentity | None = None
+        """Who held the run's lock when it was last tried."""
+        self.steering = asyncio.Lock()
+        """Held while a worker is being started."""
+        self.used_at = time.monotonic()
+        self._recent: deque[JournalEvent] = deque(maxlen=KEPT_EVENTS)
+        self._subscribers: dict[Connection, int] = {}
+        self._reader = JournalReader(layout.journal)
+        self._stamp: _Stamp | None = None
+        self._probed = float("-inf")
+        self._looking = asyncio.Lock()
+        self._follower: asyncio.Task[None] | None = None
+        self._complaint = ""
+
+    @property
+    def watched(self) -> bool:
+        """Whether the journal is tailed: somebody works on the run, or somebody looks at it."""
+        return self.child is not None or self.state.active or bool(self._subscribers)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process, where there is one on this machine."""
+        if self.child is not None:
+            return self.child.process.pid
+        if self.state.active and self.holder is not None:
+            return self.holder.pid or None
+        return None
+
+    def info(self) -> RunInfo:
+        """The run as a row of the list."""
+        info = info_of(self.run_dir, self.state)
+        if self.child is not None and not self.state.active:
+            info.phase = "preparing"  # its worker has not come as far as opening the run
+        return info
+
+    async def load(self) -> None:
+        """Take in the journal as it stands. Called once, before anything else sees the run."""
+        await asyncio.to_thread(self._load)
+        await self.look()
+
+    async def look(self) -> None:
+        """Read what is new in the journal, tell the subscribers, and see whether the worker is alive.
+
+        Raises:
+            OSError, LogbertError: the run directory cannot be read, or the end of a worker not be written.
+        """
+        async with self._looking:
+            child = self.child
+            status = None if child is None else child.process.poll()
+            await self._read()
+            if child is not None:
+                if status is not None:
+                    self.child = None
+                    await self._bury(status, child.after_seq)
+            elif self.state.active and time.monotonic() - self._probed >= PROBE_EVERY_S:
+                self.holder = await asyncio.to_thread(holder, self.layout)
+                if self.holder is None:
+                    await self._read()
+                    if self.state.active:
+                        await self._bury(None, 0)
+                self._probed = time.monotonic()
+
+    def watch(self) -> None:
+        """Tail the journal from now on, for as long as the run is ``watched``."""
+        if self._follower is None or self._follower.done():
+            self._follower = asyncio.create_task(self._follow(), name=f"follow {self.run_dir}")
+
+    async def close(self) -> None:
+        """Stop tailing. The worker goes on."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
+
+    def subscribe(self, client: Connection, since_seq: int) -> Subscribed:
+        """Tell a client what happens from now on, after a snapshot or the events that it missed.
+
+        Must be answered without giving way to the event loop: the snapshot is the living state.
+        """
+        oldest = self._recent[0].seq if self._recent else self.state.seq + 1
+        replays = 0 < since_seq <= self.state.seq and oldest <= since_seq + 1
+        start = since_seq if replays else self.state.seq
+        self._subscribers[client] = start
+        client.outbox.follow(self.run_dir, start)
+        client.followed.pop(self.run_dir, None)
+        client.followed[self.run_dir] = self
+        self.watch()
+        if replays:
+            # After the answer, which is queued when this call returns.
+            asyncio.get_running_loop().call_soon(self._catch_up, client)
+            return Subscribed(run_dir=self.run_dir, seq=start)
+        return Subscribed(run_dir=self.run_dir, seq=start, snapshot=_fitting(self.state))
+
+    def unsubscribe(self, client: Connection) -> None:
+        """Tell a client no more."""
+        self._subscribers.pop(client, None)
+        client.followed.pop(self.run_dir, None)
+        client.outbox.forget(self.run_dir)
+
+    async def _follow(self) -> None:
+        while self.watched:
+            try:
+                await self.look()
+                self._complaint = ""
+            except (OSError, LogbertError) as error:
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    _logger.warning("%s: %s", self.run_dir, error)
+                await asyncio.sleep(PROBE_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _bury(self, status: int | None, after_seq: int) -> None:
+        """Journal the end of a worker that is gone, unless it did so itself."""
+        signal = -status if status is not None and status < 0 else None
+        code = status if status is not None and status >= 0 else None
+
+        def write() -> bool:
+            words = words_or_why_not(self.layout, resume_words)
+            return record_death(
+                self.layout, exit_code=code, signal=signal, resumes=words, after_seq=after_seq
+            )
+
+        if await asyncio.to_thread(write):
+            _logger.warning("%s: the worker is gone (exit status %s, signal %s)", self.run_dir, code, signal)
+        await self._read()
+
+    async def _read(self) -> None:
+        more = True
+        while more:
+            news = await asyncio.to_thread(self._news)
+            if news.restarted:
+                self._restart()
+            self._take(news.events)
+            more = news.more
+
+    def _news(self) -> _News:
+        """In a thread: what the journal holds beyond the last look. One ``stat`` when nothing is new."""
+        try:
+            found = self.layout.journal.stat()
+            stamp = _Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._stamp:
+            return _News([], restarted=False, more=False)
+        before, self._stamp = self._stamp, stamp
+        restarted = before is not None and (
+            stamp is None or stamp.inode != before.inode or stamp.size < self._reader.offset
+        )
+        if restarted:
+            self._reader = JournalReader(self.layout.journal)
+        offset = self._reader.offset
+        events = self._reader.read(_CHUNK)
+        more = stamp is not None and offset < self._reader.offset < stamp.size
+        if more:
+            self._stamp = before if before is not None and not restarted else None
+        return _News(events, restarted, more)
+
+    def _load(self) -> None:
+        news = self._news()
+        while news.events or news.more:
+            for event in news.events:
+                self.state.apply(event)
+            self._recent.extend(news.events)
+            news = self._news()
+
+    def _take(self, events: list[JournalEvent]) -> None:
+        if not events:
+            return
+        for client, position in list(self._subscribers.items()):
+            if position < self.state.seq:
+                self._catch_up(client)
+        for event in events:
+            self.state.apply(event)
+        self._recent.extend(events)
+        if not self._subscribers:
+            return
+        batches = batches_of(self.run_dir, events)
+        for client in list(self._subscribers):
+            if batches is not None and client.outbox.events(self.run_dir, batches):
+                self._subscribers[client] = events[-1].seq
+            else:
+                self._lose(client, told=batches is not None)
+            client.wake()
+
+    def _catch_up(self, client: Connection) -> None:
+        """Send a client the events between its place and the last one."""
+        position = self._subscribers.get(client)
+        if position is None or position >= self.state.seq:
+            return
+        batches = batches_of(self.run_dir, [event for event in self._recent if event.seq > position])
+        if batches is None:
+            self._lose(client, told=False)
+        else:
+            client.outbox.replay(self.run_dir, batches)
+            self._subscribers[client] = self.state.seq
+        client.wake()
+
+    def _lose(self, client: Connection, *, told: bool) -> None:
+        """End a subscription with a gap: the client asks again, and gets a snapshot."""
+        if not told:
+            client.outbox.gap(self.run_dir)
+        self._subscribers.pop(client, None)
+        client.followed.pop(self.run_dir, None)
+
+    def _restart(self) -> None:
+        self.state = RunState()
+        self._recent.clear()
+        for client in list(self._subscribers):
+            self._lose(client, told=False)
+            client.wake()
+
+
+def info_of(run_dir: str, state: RunState) -> RunInfo:
+    """A row of the list of runs."""
+    losses = [stage.best_valid_loss for stage in state.stages if stage.best_valid_loss is not None]
+    return RunInfo(
+        run_dir=run_dir,
+        phase=state.phase,
+        preset=state.preset,
+        stage=state.stage,
+        stages=len(state.stages),
+        started_at=state.started_at,
+        updated_at=state.updated_at,
+        best_valid_loss=min(losses, default=None),
+        reason=state.reason,
+    )
+
+
+def _fitting(state: RunState) -> RunState:
+    """The state, without its oldest log lines where it would not fit in a frame."""
+    while len(msgspec.json.encode(state)) > _SNAPSHOT_LIMIT and state.logs:
+        state = msgspec.structs.replace(state, logs=state.logs[(len(state.logs) + 1) // 2 :])
+    return state

@@ -1,0 +1,150 @@
+"""The engine's socket: one engine a socket, one user a socket, gone cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logbert_engine.daemon.connection import Connection
+from logbert_engine.daemon.engine import PATIENCE_S, Engine
+from logbert_engine.protocol.errors import EngineError
+from logbert_engine.protocol.messages import FRAME_LIMIT
+from logbert_engine.training.launch import launch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from logbert_engine.daemon.runs import Launcher
+
+_CLOSING_S = 3.0
+_logger = logging.getLogger(__name__)
+
+
+class AlreadyServed(EngineError):
+    """Another engine has the socket. Nothing is wrong: it can be used."""
+
+
+async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = PATIENCE_S) -> None:
+    """Be the engine at a socket until SIGTERM, SIGINT or a client's ``shutdown``. Workers go on after it.
+
+    Args:
+        path: the socket; its folder is made private to the user.
+        launcher: starts workers.
+        patience_s: a client that has not read a byte for so long is dropped.
+
+    Raises:
+        AlreadyServed: another engine has the socket.
+        EngineError: the socket cannot be made.
+    """
+    async with serving(path, launcher=launcher, patience_s=patience_s) as engine:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, engine.stopping.set)
+        await engine.stopping.wait()
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, *, launcher: Launcher = launch, patience_s: float = PATIENCE_S
+) -> AsyncIterator[Engine]:
+    """An engine that answers at a socket for the length of the block.
+
+    Raises:
+        AlreadyServed: another engine has the socket.
+        EngineError: the socket cannot be made.
+    """
+    with _sole_engine(path):
+        engine = Engine(launcher, patience_s=patience_s)
+        talks: set[asyncio.Task[None]] = set()
+        server = await _listen(path, engine, talks)
+        _logger.info("engine %d listens at %s", os.getpid(), path)
+        try:
+            engine.spawn(engine.runs.adopt())
+            yield engine
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)  # first: who comes now starts a new one
+            server.close()
+            await engine.close()
+            if talks:
+                await asyncio.wait(talks, timeout=_CLOSING_S)
+            _logger.info("engine %d leaves; training goes on", os.getpid())
+
+
+@contextmanager
+def _sole_engine(path: Path) -> Iterator[None]:
+    """Hold the lock beside the socket. The kernel frees it when the engine dies, however it dies."""
+    folder = path.parent
+    lock = path.with_suffix(".lock")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+        if owner == os.getuid():
+            folder.chmod(0o700)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
+    if owner != os.getuid():
+        os.close(descriptor)
+        raise EngineError(
+            f"the folder of the engine's socket, {folder}, belongs to another user (uid {owner}); "
+            "choose one of your own with LOGBERT_RUNTIME_DIR."
+        )
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise AlreadyServed(f"an engine runs already at {path} (process {holder}).") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        path.unlink(missing_ok=True)  # left by an engine that was killed: its lock is free
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) -> asyncio.Server:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("socket")
+        if _peer_uid(peer) != os.getuid():
+            _logger.warning("a process of another user (uid %d) was turned away", _peer_uid(peer))
+            writer.transport.abort()
+            return
+        connection = Connection(engine, reader, writer)
+        engine.connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            engine.connections.discard(connection)
+
+    def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(talk(reader, writer))
+        talks.add(task)
+        task.add_done_callback(talks.discard)
+
+    try:
+        server = await asyncio.start_unix_server(meet, path, limit=FRAME_LIMIT)
+        await asyncio.to_thread(path.chmod, 0o600)
+    except OSError as error:
+        raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
+    return server
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    """The user at the other end, as the kernel tells it."""
+    if sys.platform == "darwin":
+        local_level, local_peercred = 0, 1
+        credentials = peer.getsockopt(local_level, local_peercred, 76)  # struct xucred: version, uid, groups
+        return int(struct.unpack_from("II", credentials)[1])
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])  # struct ucred: pid, uid, gid

@@ -1,0 +1,1 @@
+"""Session files to store, and store to nested stage samples and batches."""

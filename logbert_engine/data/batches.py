@@ -1,0 +1,177 @@
+"""Sequences cut to the model's length and put into batches of equal length, in an order without state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logbert_engine.data.hashing import mix
+from logbert_engine.data.store import Store
+
+_ORDER, _SHUFFLE = 11, 12
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of distinct sequences that fit the model; a sequence that fits is one piece. Arrays align."""
+
+    sequence: NDArray[np.int64]
+    """Index of the distinct sequence in the store."""
+    start: NDArray[np.int64]
+    """Its first event within the sequence."""
+    length: NDArray[np.int64]
+    """Its events."""
+    opens: NDArray[np.bool_]
+    """Whether the sequence begins with it (it gets the CLS token)."""
+    closes: NDArray[np.bool_]
+    """Whether the sequence ends with it (it gets the END token)."""
+    count: NDArray[np.int64]
+    """Sessions that hold it."""
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Length of each piece as the model sees it, markers included."""
+        return self.length + self.opens + self.closes
+
+
+def cut(lengths: NDArray[np.int64], sequences: NDArray[np.int64], counts: NDArray[np.int64], room: int) -> Pieces:
+    """Cut sequences into windows of at most ``room`` tokens; nothing is dropped.
+
+    Windows of a long sequence follow one another; the last is moved back to full length, so its first events
+    have context. Each window has room for both markers.
+
+    Args:
+        lengths: events of each sequence.
+        sequences: indices of the sequences.
+        counts: sessions with each of the sequences.
+        room: the model's longest input in tokens.
+    """
+    window = room - 2
+    windows = np.maximum(1, -(-lengths // window))
+    owner = np.repeat(np.arange(len(lengths)), windows)
+    first = np.cumsum(windows) - windows
+    nth = np.arange(len(owner)) - first[owner]
+    start = np.maximum(0, np.minimum(nth * window, lengths[owner] - window))
+    length = np.minimum(lengths[owner], window)
+    return Pieces(
+        sequence=sequences[owner],
+        start=start,
+        length=length,
+        opens=start == 0,
+        closes=start + length == lengths[owner],
+        count=counts[owner],
+    )
+
+
+def pieces_of(store: Store, sessions: NDArray[np.int64], room: int) -> Pieces:
+    """The pieces of the distinct sequences among some sessions, with how often each occurs there."""
+    sequences, counts = np.unique(store.sequence_of[sessions], return_counts=True)
+    sequences = sequences.astype(np.int64)
+    return cut(store.lengths[sequences], sequences, counts.astype(np.int64), room)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The batches of one epoch."""
+
+    piece: NDArray[np.int64]
+    """Index into the pieces, batch after batch."""
+    visit: NDArray[np.int64]
+    """Which of the piece's visits this epoch it is, from 0."""
+    weight: NDArray[np.float32]
+    """Sessions that the visit stands for."""
+    bounds: NDArray[np.int64]
+    """Batch ``i`` is ``piece[bounds[i]:bounds[i + 1]]``."""
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+
+def steps_per_epoch(pieces: Pieces, batch: int, duplicate_weight: int) -> int:
+    """Optimizer steps of an epoch, without planning one."""
+    visits = int(np.sum(-(-pieces.count // duplicate_weight)))
+    return -(-visits // batch)
+
+
+def plan_epoch(
+    pieces: Pieces, *, batch: int, duplicate_weight: int, seed: int, stage: int, epoch: int
+) -> EpochPlan:
+    """Order the pieces of an epoch into batches of equal length.
+
+    A piece that occurs n times is visited ``ceil(n / duplicate_weight)`` times, each visit with another mask
+    and weighted by the sessions it stands for. Full batches hold one exact length, so nothing is padded; what
+    is left over of each length is batched by length and padded. All but the last of these are full, so an
+    epoch has ``ceil(visits / batch)`` steps. The order of batches is random.
+
+    A pure function of its arguments.
+    """
+    visits = -(-pieces.count // duplicate_weight)
+    piece = np.repeat(np.arange(len(pieces)), visits)
+    first = np.cumsum(visits) - visits
+    visit = np.arange(len(piece)) - first[piece]
+    weight = (pieces.count / visits).astype(np.float32)[piece]
+    tokens = pieces.tokens[piece]
+    identity = (pieces.sequence[piece], pieces.start[piece], visit)
+    order = np.lexsort((mix(_ORDER, seed, stage, epoch, *identity), tokens))
+    tokens = tokens[order]
+    _, begins, sizes = np.unique(tokens, return_index=True, return_counts=True)
+    within = np.arange(len(order)) - np.repeat(begins, sizes)
+    full = within < np.repeat(sizes - sizes % batch, sizes)
+    arranged = np.concatenate((order[full], order[~full]))
+    starts = np.arange(0, len(arranged), batch)
+    shuffled = np.argsort(mix(_SHUFFLE, seed, stage, epoch, starts), kind="stable")
+    ends = np.minimum(starts + batch, len(arranged))
+    rows = np.concatenate([np.arange(starts[i], ends[i]) for i in shuffled])
+    bounds = np.concatenate(([0], np.cumsum((ends - starts)[shuffled])))
+    chosen = arranged[rows]
+    return EpochPlan(piece=piece[chosen], visit=visit[chosen], weight=weight[chosen], bounds=bounds)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as arrays. B pieces, T the longest of them in tokens."""
+
+    ids_BT: NDArray[np.int64]
+    """Model ids; shorter pieces are padded at their end."""
+    events_BT: NDArray[np.bool_]
+    """Where events stand: not markers, not padding. Only these are masked and scored."""
+    tokens_B: NDArray[np.int64]
+    """Tokens of each piece."""
+    sequence_B: NDArray[np.int64]
+    start_B: NDArray[np.int64]
+
+    @property
+    def padded(self) -> bool:
+        """Whether the pieces differ in length, so that attention needs a mask."""
+        return bool((self.tokens_B != self.ids_BT.shape[1]).any())
+
+
+def assemble(
+    store: Store, pieces: Pieces, chosen: NDArray[np.int64], lookup: NDArray[np.int64], markers: tuple[int, int, int]
+) -> Batch:
+    """Gather pieces from the store into arrays.
+
+    Args:
+        store: where the sequences are.
+        pieces: what can be chosen from.
+        chosen: indices of pieces.
+        lookup: model id of each event of the store.
+        markers: the model's ids of PAD, CLS and END.
+    """
+    pad, cls, end = markers
+    sequence, start, length = pieces.sequence[chosen], pieces.start[chosen], pieces.length[chosen]
+    opens, closes = pieces.opens[chosen], pieces.closes[chosen]
+    tokens = length + opens + closes
+    place = np.arange(int(tokens.max()))[None, :] - opens[:, None]
+    events = (place >= 0) & (place < length[:, None])
+    source = (store.offsets[sequence] + start)[:, None] + place
+    ids = np.full(events.shape, pad, dtype=np.int64)
+    ids[events] = lookup[store.tokens[source[events]]]
+    ids[opens, 0] = cls
+    ids[np.nonzero(closes)[0], tokens[closes] - 1] = end
+    return Batch(ids_BT=ids, events_BT=events, tokens_B=tokens, sequence_B=sequence, start_B=start)

@@ -1,0 +1,1 @@
+"""A simulated microservice system that writes logs, session files and labels."""

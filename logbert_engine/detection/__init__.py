@@ -1,0 +1,1 @@
+"""Scores of sessions, their calibration and their explanation."""

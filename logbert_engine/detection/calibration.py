@@ -1,0 +1,86 @@
+"""From surprisal to ``anomaly_score``: a robust z on held-out sessions, which need no labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logbert_engine.models.checkpoint import Calibration
+
+SMALLEST_SURPRISAL = 1e-6
+"""Nats; keeps the logarithm finite for sessions that the model knows by heart."""
+SMALLEST_DEVIATION = 1e-3
+KEPT_SCORES = 10_000
+
+
+def log_surprisal(mean_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm that scores are made from: surprisals of sessions lie skewed, their logs less so."""
+    return np.log(np.maximum(mean_surprisal, SMALLEST_SURPRISAL))
+
+
+def weighted_quantile(
+    values: NDArray[np.float64], counts: NDArray[np.int64], shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles of values that occur ``counts`` times each (the inverted distribution function)."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(counts[order])
+    at = np.searchsorted(reached, np.maximum(1, np.ceil(shares * reached[-1])))
+    return values[order][np.minimum(at, len(values) - 1)]
+
+
+def calibrate(
+    mean_surprisal: NDArray[np.float64], counts: NDArray[np.int64], highest_event: float
+) -> Calibration:
+    """Fit median and robust deviation of the log surprisal of held-out sessions.
+
+    The deviation is 1.4826 MAD; where more than half of the sessions are alike and the MAD is zero, it is
+    1.2533 times the mean absolute deviation.
+
+    Args:
+        mean_surprisal: of each distinct sequence, nats.
+        counts: sessions with each sequence.
+        highest_event: highest surprisal of a single event, nats.
+
+    Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993 (modified z-scores).
+    """
+    logs = log_surprisal(mean_surprisal)
+    half = np.array([0.5])
+    median = float(weighted_quantile(logs, counts, half)[0])
+    distance = np.abs(logs - median)
+    deviation = 1.4826 * float(weighted_quantile(distance, counts, half)[0])
+    if deviation < SMALLEST_DEVIATION:
+        deviation = 1.2533 * float(np.average(distance, weights=counts))
+    deviation = max(deviation, SMALLEST_DEVIATION)
+    sessions = int(counts.sum())
+    kept = min(sessions, KEPT_SCORES)
+    shares = (np.arange(kept) + 0.5) / kept
+    scores = (weighted_quantile(logs, counts, shares) - median) / deviation
+    return Calibration(
+        median=median,
+        deviation=deviation,
+        sessions=sessions,
+        highest_event=highest_event,
+        scores=[round(float(score), 4) for score in scores],
+    )
+
+
+def anomaly_scores(calibration: Calibration, mean_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Robust z of each session's log surprisal; 0 is the median held-out session."""
+    return (log_surprisal(mean_surprisal) - calibration.median) / calibration.deviation
+
+
+def false_alarm_rate(calibration: Calibration, threshold: float) -> float:
+    """Share of ordinary sessions that a threshold alarms on, by the held-out ones: (1 + #{s > t}) / (n + 1)."""
+    above = len(calibration.scores) - int(np.searchsorted(calibration.scores, threshold, side="right"))
+    return (1 + above) / (len(calibration.scores) + 1)
+
+
+def threshold_for(calibration: Calibration, budget: float) -> float:
+    """The lowest threshold that alarms on at most this share of the held-out sessions.
+
+    Args:
+        calibration: of the model.
+        budget: a share, 0 to 1. Below 1/n no held-out session may alarm.
+    """
+    allowed = int(budget * len(calibration.scores))
+    return calibration.scores[len(calibration.scores) - 1 - min(allowed, len(calibration.scores) - 1)]

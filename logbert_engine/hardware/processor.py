@@ -1,0 +1,35 @@
+"""The processor's name and cores."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from logbert_engine.hardware.sources import Sources
+
+_MODEL = re.compile(r"^(?:model name|Model|cpu model)\s*:\s*(\S.*)$", re.MULTILINE)
+
+
+def processor_name(sources: Sources) -> str:
+    """As its maker calls it: ``AMD EPYC 7763``, ``Apple M4 Max (10 performance and 4 efficiency cores)``."""
+    if sources.system == "Darwin":
+        return _apple(sources)
+    match = _MODEL.search(sources.read_text(Path("/proc/cpuinfo")) or "")
+    if match:
+        return " ".join(match[1].split())
+    # Arm kernels give numbers instead of a name; boards tell theirs in the device tree
+    board = (sources.read_text(Path("/proc/device-tree/model")) or "").strip("\0 \n")
+    return board or sources.machine or "unknown processor"
+
+
+def sysctl(sources: Sources, name: str) -> str:
+    """A value of the macOS kernel; empty where there is none."""
+    return (sources.run(("/usr/sbin/sysctl", "-n", name)) or "").strip()
+
+
+def _apple(sources: Sources) -> str:
+    name = sysctl(sources, "machdep.cpu.brand_string") or sources.machine
+    fast, slow = (sysctl(sources, f"hw.perflevel{level}.physicalcpu") for level in (0, 1))
+    if fast.isdecimal() and slow.isdecimal():
+        return f"{name} ({fast} performance and {slow} efficiency cores)"
+    return name

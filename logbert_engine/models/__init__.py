@@ -1,0 +1,1 @@
+"""Event vocabulary, encoders, transfer from a pre-trained model, masked surprisal."""

@@ -1,0 +1,242 @@
+"""Model files: tensors and plain data only, loadable with ``weights_only=True``; and the export to a folder."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
+
+from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.protocol.errors import CheckpointError
+from logbert_engine.rundir.atomic import storage_error, sync_folder
+from logbert_engine.rundir.checksums import replacing_checked, verify
+from logbert_engine.rundir.layout import RunLayout, StageLayout
+
+FORMAT = 1
+VOCABULARY_FILE, CALIBRATION_FILE = "vocabulary.json", "calibration.json"
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How the scores of held-out sessions lie; what turns a surprisal into ``anomaly_score``."""
+
+    median: float
+    """Of the log of the sessions' mean surprisal."""
+    deviation: float
+    """Robust standard deviation of the same."""
+    sessions: int
+    highest_event: float
+    """Highest surprisal of a single event among them, nats."""
+    scores: list[float]
+    """Sorted robust z-scores of the sessions (a sample of at most 10,000), for false-alarm rates."""
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model file tells beside the weights."""
+
+    vocabulary: Vocabulary
+    calibration: Calibration | None = None
+    templates: dict[str, str] = {}
+    stage: int = 0
+    ratio: float = 0.0
+    epoch: int = 0
+    valid_loss: float | None = None
+    seed: int = 0
+
+
+def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights on the CPU in fp32; tensors that are tied stay one."""
+    seen: dict[int, Tensor] = {}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        key = tensor.data_ptr()
+        if key not in seen:
+            seen[key] = tensor.detach().to("cpu", torch.float32, copy=True) if tensor.is_floating_point() else tensor.cpu()
+        state[name] = seen[key]
+    return state
+
+
+def save_model(path: Path, model: MaskedModel, record: ModelRecord) -> None:
+    """Write a model file in place of the old one, with its checksum.
+
+    Raises:
+        StorageError: no room, no permission. The old file is then as it was.
+    """
+    payload = {
+        "format": FORMAT,
+        "kind": "model",
+        "config": json.loads(model.config.to_json_string(use_diff=False)),
+        "record": msgspec.to_builtins(record),
+        "model": cpu_state(model),
+    }
+    with replacing_checked(path) as file:
+        torch.save(payload, file)
+
+
+def read_payload(path: Path, kind: str) -> dict[str, Any]:
+    """Load a file of ours after checking its sha256. Nothing in it is executed.
+
+    Raises:
+        CheckpointError: missing, damaged, not a checkpoint, or of another kind or version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}.")
+    verify(path)
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint that can be loaded (truncated, damaged, or not written by logbert-engine)."
+        ) from error
+    if not isinstance(payload, dict) or payload.get("kind") != kind:
+        raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
+    if payload["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {payload['format']}, this version reads {FORMAT}: update it.")
+    return payload
+
+
+def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) -> MaskedModel:
+    """Build the encoder that a configuration describes, with its weights.
+
+    Raises:
+        CheckpointError: the weights do not fit the configuration.
+    """
+    distil = config.get("model_type") == "distilbert"
+    model: MaskedModel
+    if distil:
+        model = DistilBertForMaskedLM(DistilBertConfig(**config))
+    else:
+        model = BertForMaskedLM(BertConfig(**config))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {where} do not fit its configuration; use another checkpoint.") from error
+    return model
+
+
+def load_model(path: Path) -> tuple[MaskedModel, ModelRecord]:
+    """The model and record of a model file.
+
+    Raises:
+        CheckpointError: as ``read_payload``.
+    """
+    payload = read_payload(path, "model")
+    record = msgspec.convert(payload["record"], ModelRecord)
+    return model_from(payload["config"], payload["model"], path), record
+
+
+def read_record(path: Path) -> ModelRecord:
+    """Only what a model file tells beside the weights."""
+    return msgspec.convert(read_payload(path, "model")["record"], ModelRecord)
+
+
+def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
+    """Write a Hugging Face folder: config.json, model.safetensors, vocabulary.json, calibration.json.
+
+    The folder appears whole: it is written beside and renamed.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    try:
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        (fresh / "config.json").write_text(model.config.to_json_string())
+        weights = {name: tensor.contiguous() for name, tensor in cpu_state(model).items()}
+        tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
+        save_file(
+            {name: tensor for name, tensor in weights.items() if name not in tied},
+            fresh / "model.safetensors",
+            metadata={"format": "pt"},
+        )
+        (fresh / VOCABULARY_FILE).write_bytes(
+            msgspec.json.format(msgspec.json.encode({"vocabulary": record.vocabulary, "templates": record.templates}))
+        )
+        if record.calibration is not None:
+            (fresh / CALIBRATION_FILE).write_bytes(msgspec.json.encode(record.calibration))
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+
+
+def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
+    """The model and record of an exported folder.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+        kept = msgspec.json.decode((folder / VOCABULARY_FILE).read_bytes(), type=_Kept)
+        calibration_path = folder / CALIBRATION_FILE
+        calibration = None
+        if calibration_path.exists():
+            calibration = msgspec.json.decode(calibration_path.read_bytes(), type=Calibration)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is not an exported model of logbert-engine: {error}.") from error
+    distil = config.get("model_type") == "distilbert"
+    model: MaskedModel
+    model = DistilBertForMaskedLM(DistilBertConfig(**config)) if distil else BertForMaskedLM(BertConfig(**config))
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
+    if unexpected or set(missing) - tied:
+        raise CheckpointError(f"the weights in {folder} do not fit its config.json; use another checkpoint.")
+    model.tie_weights()
+    return model, ModelRecord(vocabulary=kept.vocabulary, calibration=calibration, templates=kept.templates)
+
+
+class _Kept(msgspec.Struct, kw_only=True):
+    vocabulary: Vocabulary
+    templates: dict[str, str] = {}
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The model file or exported folder that a path stands for.
+
+    Args:
+        path: a run directory (its last complete stage), a stage directory, a ``.pt`` file, an exported folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if path.is_file():
+        return path
+    if (path / VOCABULARY_FILE).exists():
+        return path
+    if StageLayout(path).best.exists():
+        return StageLayout(path).best
+    stages = [stage for stage in RunLayout(path).stages() if stage.best.exists()]
+    complete = [stage for stage in stages if stage.metrics.exists()]
+    if complete or stages:
+        return (complete or stages)[-1].best
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}: there is no such file or directory.")
+    raise CheckpointError(
+        f"no checkpoint in {path}: give a run directory with a trained stage, a stage directory, "
+        "a best_model.pt or an exported folder."
+    )
+
+
+def open_checkpoint(path: Path) -> tuple[MaskedModel, ModelRecord, Path]:
+    """Find and load a checkpoint; returns the model, its record and the path that was loaded."""
+    found = find_checkpoint(path)
+    model, record = load_export(found) if found.is_dir() else load_model(found)
+    return model, record, found

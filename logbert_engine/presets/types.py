@@ -1,0 +1,171 @@
+"""What a preset and a run hold: types, ranges and meanings are declared here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Ratio = Annotated[float, Meta(gt=0, le=1)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NotNegativeFloat = Annotated[float, Meta(ge=0)]
+
+Device = Literal["auto", "cpu", "mps", "cuda"]
+
+
+class Encoder(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="encoder"
+):
+    """A masked-event BERT. With ``pretrained`` the sizes come from there and the ones here are not used."""
+
+    architecture: Literal["bert", "distilbert"] = "bert"
+    pretrained: str | None = None
+    """A hub id such as ``bert-base-uncased``, a folder, or an export of ours."""
+    hidden: Positive = 256
+    layers: Positive = 4
+    heads: Positive = 4
+    ffn: NotNegative = 0
+    """Width of the feed-forward part; 0 stands for 4 × hidden."""
+    max_length: Annotated[int, Meta(ge=4)] = 512
+    """Longest input in tokens, the two end markers included; longer sessions are windowed."""
+    dropout: Share = 0.1
+    mask_ratio: tuple[Ratio, Ratio] = (0.15, 0.75)
+    """Share of events masked in training, drawn uniformly for each session between the two."""
+    reserved_events: NotNegative = 56
+    """Embedding rows kept free for events that appear later."""
+
+
+class Decoder(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="decoder"
+):
+    """A LLaMA-like decoder: RoPE, RMSNorm, grouped-query attention, SwiGLU."""
+
+    vocabulary: Positive = 32000
+    hidden: Positive = 1024
+    layers: Positive = 24
+    heads: Positive = 16
+    kv_heads: Positive = 4
+    ffn: Positive = 4096
+    max_length: Positive = 2048
+    train_length: Positive | None = None
+    """Length of training inputs where it is shorter than ``max_length``."""
+    rope_theta: PositiveFloat = 10000.0
+    dropout: Share = 0.1
+    gradient_checkpointing: bool = False
+
+
+class Data(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Which sessions are used."""
+
+    path: str = ""
+    """A session file or a directory of them; given by the run, not by the preset."""
+    sample_ratio: Ratio = 0.1
+    """Share of the sessions that the run uses at all; stages divide this share."""
+    max_files: NotNegative = 20
+    """Files used, earliest first; 0 stands for all."""
+    valid_share: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
+    """Latest share of the sessions, kept from training for validation and calibration."""
+    valid_most: Positive = 20000
+    """Most sessions of the validation sample."""
+    max_rejected: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Share of unusable records above which the run stops."""
+    templates: str | None = None
+    """A CSV with columns event_id, template; found beside the data as ``vocabulary.csv`` when not given."""
+
+
+class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """How a stage is trained."""
+
+    batch: Positive = 8
+    """Sessions an optimizer step sees (distinct sequences, weighted by how often they occur)."""
+    micro_batch: NotNegative = 0
+    """Sessions on the device at once; 0 stands for ``batch``."""
+    learning_rate: PositiveFloat = 1e-3
+    final_share: Share = 0.05
+    """The cosine ends at this share of the learning rate."""
+    warmup_steps: NotNegative = 100
+    """At most a tenth of a stage's steps."""
+    weight_decay: NotNegativeFloat = 0.01
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    eps: PositiveFloat = 1e-8
+    clip: PositiveFloat = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
+    duplicate_weight: Positive = 8
+    """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
+    log_every: Positive = 10
+    """Optimizer steps between two metrics."""
+    save_minutes: PositiveFloat = 5.0
+    """Minutes between two exact states in mid-stage."""
+    accumulation: Positive = 1
+    """Decoder presets: micro-batches a step, as the documents give them."""
+    steps: NotNegative = 0
+    """Decoder presets: steps of the whole training; encoder runs count epochs."""
+
+
+class Stages(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The progression. Without ``progressive`` there is one stage, at ``max_ratio``."""
+
+    progressive: bool = True
+    start_ratio: Ratio = 0.1
+    step_size: Ratio = 0.1
+    max_ratio: Ratio = 1.0
+    epochs: Positive = 2
+    """Epochs of each stage."""
+
+
+class Memory(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The memory budget."""
+
+    max_mb: PositiveFloat | None = None
+    """Resident memory of the worker above which it warns."""
+
+
+class Hardware(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The machine that a preset was written for."""
+
+    label: str
+    memory_gb: PositiveFloat | None = None
+    devices: tuple[Literal["cpu", "mps", "cuda"], ...] = ("cpu", "mps", "cuda")
+    price_per_hour: NotNegativeFloat | None = None
+    price: str = ""
+
+
+class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One file of ``presets/``."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    title: str
+    summary: str
+    order: int = 100
+    """Place in the picker."""
+    hardware: Hardware
+    model: Encoder | Decoder
+    data: Data = Data()
+    training: Training = Training()
+    stages: Stages = Stages()
+    memory: Memory = Memory()
+    device: Device = "auto"
+    seed: NotNegative = 1337
+    documented: dict[str, str] = {}
+    """What the source documents expect, in their words; never used for anything but to be shown as theirs."""
+
+
+class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """``run.yaml``: all that is needed to repeat a run."""
+
+    preset: str
+    engine_version: str
+    model: Encoder | Decoder
+    data: Data
+    training: Training
+    stages: Stages
+    memory: Memory
+    device: Device
+    seed: NotNegative
+    hardware: Hardware
+    documented: dict[str, str] = {}

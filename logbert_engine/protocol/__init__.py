@@ -1,0 +1,1 @@
+"""What engine and console say to each other: events, messages, framing and the client."""

@@ -1,0 +1,465 @@
+"""Requests, answers and notifications between a console and the engine: JSON-RPC 2.0, one object a line."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from logbert_engine.protocol.events import JournalEvent
+from logbert_engine.protocol.runstate import RunPhase, RunState
+
+PROTOCOL = 1
+"""The version spoken here."""
+OLDEST_PROTOCOL = 1
+"""The oldest version still understood."""
+FRAME_LIMIT = 1 << 20
+"""Bytes of one line, newline included."""
+
+
+# The JSON-RPC envelope
+
+
+class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A call. ``params`` stays raw until the method is known."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
+    id: int | str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class ErrorBody(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Why a call failed. ``kind`` names the class in ``protocol.errors``."""
+
+    code: int
+    message: str
+    kind: str = "error"
+
+
+class Response(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The answer to the call with the same ``id``: a result or an error."""
+
+    jsonrpc: Literal["2.0"] = "2.0"
+    id: int | str | None = None
+    result: Any = None
+    error: ErrorBody | None = None
+
+
+class Notification(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something the engine says unasked."""
+
+    method: str
+    params: Any
+    jsonrpc: Literal["2.0"] = "2.0"
+
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = (
+    -32700,
+    -32600,
+    -32601,
+    -32602,
+    -32603,
+)
+REFUSED = -32000
+"""A ``LogbertError``: the request was understood and cannot be done; the message says why."""
+
+
+# Greeting
+
+
+class Hello(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``hello``: the first call on a connection."""
+
+    oldest: int = OLDEST_PROTOCOL
+    newest: int = PROTOCOL
+    client: str = ""
+    """Who calls, such as ``ana@laptop``."""
+
+
+class Welcome(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answer to ``hello``."""
+
+    protocol: int
+    engine_version: str
+    engine_id: str
+    """Differs between two starts of the engine."""
+    pid: int
+    started_at: float
+    default_run_dir: str
+    home: str = ""
+
+
+# What there is
+
+
+class Accelerator(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A GPU. Figures that the driver does not tell are None."""
+
+    kind: Literal["cuda", "mps"]
+    name: str
+    memory_mb: float | None = None
+    memory_used_mb: float | None = None
+    utilization_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    unified_memory: bool = False
+    note: str = ""
+
+
+class Hardware(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``hardware``: this machine as the engine sees it."""
+
+    host: str
+    system: str
+    processor: str
+    cores: int
+    """Physical ones."""
+    threads: int
+    memory_mb: float
+    memory_available_mb: float
+    memory_limit_mb: float | None = None
+    """A cgroup's limit, where it is lower than the memory of the machine."""
+    disk_free_mb: float
+    accelerators: list[Accelerator] = []
+
+
+class Resources(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Notification ``resources``, once a second to subscribers: the machine now. Not part of the journal."""
+
+    cpu_percent: float
+    memory_mb: float
+    memory_used_mb: float
+    worker_rss_mb: float | None = None
+    worker_cpu_percent: float | None = None
+    accelerators: list[Accelerator] = []
+
+
+class PresetInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A row of the picker."""
+
+    name: str
+    title: str
+    summary: str
+    hardware: str
+    family: Literal["encoder", "decoder"]
+    architecture: str
+    pretrained: str = ""
+    hidden: int = 0
+    layers: int = 0
+    heads: int = 0
+    max_length: int
+    parameters: int | None = None
+    """Computed from the sizes; None when it depends on the data (event vocabulary) or a download."""
+    sample_ratio: float
+    max_files: int
+    """0: all."""
+    epochs: int
+    """Per stage when progressive."""
+    batch: int
+    progressive: bool
+    start_ratio: float
+    step_size: float
+    max_ratio: float
+    memory_budget_mb: float | None = None
+    price: str = ""
+    documented: dict[str, str] = {}
+    """What the source documents expect: theirs, not measured."""
+    trainable: bool = True
+    """False where this version lists the preset and cannot train it yet."""
+
+
+class DataSummary(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``inspect_data``: what a quick look at a path found."""
+
+    path: str
+    files: int
+    bytes: int
+    first_file: str = ""
+    last_file: str = ""
+    first_day: str = ""
+    last_day: str = ""
+    peeked_sessions: int = 0
+    """Sessions read from the first file for the figures below."""
+    peeked_all: bool = False
+    """Whether that was all of the first file."""
+    distinct_events: int = 0
+    median_length: int = 0
+    longest: int = 0
+    services: dict[str, int] = {}
+    labelled: int = 0
+    rejected: int = 0
+    templates: int = 0
+    """Event templates found in ``vocabulary.csv`` beside the data."""
+    estimated_sessions: int = 0
+    """From the share of bytes read."""
+
+
+# Runs
+
+
+class RunSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What to train: the same fields from the command line and from the picker. None: the preset's value."""
+
+    data: str
+    run_dir: str
+    preset: str = "transfer"
+    progressive: bool | None = None
+    pretrained: str | None = None
+    start_ratio: float | None = None
+    step_size: float | None = None
+    max_ratio: float | None = None
+    epochs_per_stage: int | None = None
+    sample_ratio: float | None = None
+    max_files: int | None = None
+    """0: all files."""
+    max_memory_mb: float | None = None
+    device: Literal["auto", "cpu", "mps", "cuda"] | None = None
+    seed: int | None = None
+    overrides: list[str] = []
+    """``path.to.key=value``, applied last."""
+
+
+class RunRef(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A run is identified by its directory."""
+
+    run_dir: str
+
+
+class RunInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A row of the list of runs."""
+
+    run_dir: str
+    phase: RunPhase
+    preset: str = ""
+    stage: int = 0
+    stages: int = 0
+    started_at: float = 0.0
+    updated_at: float = 0.0
+    best_valid_loss: float | None = None
+    reason: str = ""
+
+
+class Subscribe(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``subscribe``: follow a run. With 0 a snapshot comes first; else the events after ``since_seq``."""
+
+    run_dir: str
+    since_seq: int = 0
+
+
+class Subscribed(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answer to ``subscribe``. Events after ``seq`` follow as notifications ``events``."""
+
+    run_dir: str
+    seq: int
+    snapshot: RunState | None = None
+    """Everything up to ``seq``; None when the missed events are sent instead."""
+
+
+class Events(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Notification ``events``: the next journal records of a run, in order, batched."""
+
+    run_dir: str
+    events: list[JournalEvent]
+
+
+class Gap(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Notification ``gap``: this client was too slow and missed events; subscribe again for a snapshot."""
+
+    run_dir: str
+    after_seq: int
+
+
+class Done(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A request was carried out; ``message`` says what happens now, in words."""
+
+    message: str = ""
+
+
+class LogFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A log of a run, named relative to its directory."""
+
+    name: str
+    size: int
+    stage: int | None = None
+
+
+class LogFiles(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``list_logs``."""
+
+    files: list[LogFile]
+
+
+class ReadLog(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``read_log``: bytes of a log from ``start``; a negative start counts from the end."""
+
+    run_dir: str
+    name: str
+    start: int
+    most: int = 256 * 1024
+
+
+class LogChunk(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Text of whole lines (the last may be unfinished when ``end`` equals ``size``)."""
+
+    start: int
+    end: int
+    """Where the next read begins."""
+    size: int
+    text: str
+
+
+# Inference
+
+
+class InferSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``start_inference``: score sessions with a checkpoint."""
+
+    checkpoint: str
+    inputs: list[str]
+    output: str
+    threshold: float | None = None
+    alert_budget: float | None = None
+    """A share, 0.005 for 0.5%."""
+    device: Literal["auto", "cpu", "mps", "cuda"] = "auto"
+
+
+class InferenceRef(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An inference that runs or ran in this engine."""
+
+    id: int
+    output: str
+
+
+class InferenceProgress(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Notification ``inference``, to the client that asked: how far it is."""
+
+    id: int
+    phase: str
+    done: int
+    total: int
+    state: Literal["running", "finished", "failed"] = "running"
+    message: str = ""
+
+
+class EventScore(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A position of a session, with what the model expected there."""
+
+    position: int
+    """Counts from 0."""
+    event: int | str
+    surprisal: float
+    """Nats, natural logarithm."""
+    expected: list[tuple[int | str, float]] = []
+    """Likeliest events with their probabilities, likeliest first."""
+
+
+class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A record of ``results.json``."""
+
+    session_id: int | str
+    anomaly_score: float
+    """Robust z of the session's log surprisal among the calibration sessions."""
+    is_anomaly: bool
+    threshold: float
+    surprisal: float
+    """Mean over the session's events, nats."""
+    length: int
+    reason: str
+    """One sentence: which event surprised most and what was expected."""
+    identical: int = 1
+    """Sessions of this input with the same sequence."""
+    unseen_events: int = 0
+    """Events of the session that training never saw."""
+    service_name: str | None = None
+    timestamp: str | None = None
+    file: str = ""
+    label: int | None = None
+    highest: list[EventScore] = []
+    """The positions of highest surprisal, highest first."""
+    event_sequence: list[int | str] | None = None
+    """Only with details (alarms and the top of the list)."""
+    surprisals: list[float] | None = None
+    """One a position, only with details."""
+
+
+class ReadResults(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``read_results``: a page of a results file, ranked by score, highest first."""
+
+    output: str
+    offset: int = 0
+    most: int = 200
+
+
+class ResultRow(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A row of the ranked list: a ``SessionResult`` without its positions."""
+
+    rank: int
+    session_id: int | str
+    anomaly_score: float
+    is_anomaly: bool
+    length: int
+    reason: str
+    identical: int = 1
+    unseen_events: int = 0
+    service_name: str | None = None
+    timestamp: str | None = None
+    label: int | None = None
+
+
+class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answer to ``read_results``."""
+
+    output: str
+    total: int
+    anomalies: int
+    threshold: float
+    mean: float
+    deviation: float
+    lowest: float
+    highest: float
+    offset: int
+    rows: list[ResultRow]
+
+
+class ReadResult(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``read_result``: one session by its rank (from 0), whole."""
+
+    output: str
+    rank: int
+
+
+class ResultDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answer to ``read_result``."""
+
+    rank: int
+    session: SessionResult
+    templates: dict[str, str] = {}
+    """Texts of the events that occur in it or were expected, where known; keys are event ids as text."""
+
+
+class CheckpointInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A checkpoint that inference can use."""
+
+    path: str
+    label: str
+    stage: int | None = None
+    valid_loss: float | None = None
+    written_at: float = 0.0
+
+
+class ResultsFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A results file found in a run directory."""
+
+    path: str
+    written_at: float
+    size: int
+
+
+class InferenceOptions(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``inference_options``: what a run offers to infer with, and what was inferred before."""
+
+    checkpoints: list[CheckpointInfo]
+    results: list[ResultsFile]
+    data: str = ""
+    """The data the run was trained on."""

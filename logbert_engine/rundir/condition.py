@@ -1,0 +1,58 @@
+"""How a run stands: what its journal tells, and who works on it now. Needs no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir.journal import read_journal
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import holder
+from logbert_engine.rundir.processes import ProcessIdentity
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A run at one instant."""
+
+    state: RunState
+    holder: ProcessIdentity | None
+    """The process that holds the run directory; None when nobody works on the run."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the journal tells of a worker at work that is not there any more."""
+        return self.state.active and self.holder is None
+
+
+def require_run(run: RunLayout) -> None:
+    """Check that a directory holds a run.
+
+    Raises:
+        RunError: it does not.
+    """
+    if not run.config.is_file():
+        raise RunError(
+            f"{run.root} is not a run directory (it has no run.yaml); give the --run-dir of a run, "
+            "or start one there with logbert-engine train."
+        )
+
+
+def condition(run: RunLayout) -> Condition:
+    """How a run stands now.
+
+    Raises:
+        RunError: the directory holds no run, or its journal cannot be read.
+        StorageError: the lock file cannot be opened.
+    """
+    require_run(run)
+    # The holder first: a worker that ends in between is then reported as at work, never as lost.
+    at_work = holder(run)
+    state = RunState()
+    try:
+        for event in read_journal(run.journal):
+            state.apply(event)
+    except OSError as error:
+        raise RunError(f"cannot read {run.journal}: {error.strerror or error}.") from error
+    return Condition(state=state, holder=at_work)

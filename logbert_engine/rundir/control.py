@@ -1,0 +1,43 @@
+"""Requests to a worker, left in the run directory: they reach it whoever started it, over any restart."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.layout import RunLayout
+
+Wish = Literal["pause", "stop"]
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the control file."""
+
+    wish: Wish
+
+
+def request(run: RunLayout, wish: Wish) -> None:
+    """Ask the worker to pause or stop at the next step. Asking twice is asking once."""
+    write_file(run.control, msgspec.json.encode(Control(wish=wish)))
+
+
+def pending(run: RunLayout) -> Wish | None:
+    """What is asked of the worker, if anything. Cheap when nothing is (one failed open).
+
+    A file that holds no request (left by hand) is passed over: it must not end a training of days.
+    """
+    try:
+        content = run.control.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(content, type=Control).wish
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def clear(run: RunLayout) -> None:
+    """The request was carried out, or is void because a new attempt begins."""
+    run.control.unlink(missing_ok=True)

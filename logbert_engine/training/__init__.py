@@ -1,0 +1,1 @@
+"""The plan of stages, the loop, checkpoints and the detached worker."""

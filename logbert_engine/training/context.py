@@ -1,0 +1,43 @@
+"""What every stage of a run shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from logbert_engine.data.batches import Pieces, pieces_of
+from logbert_engine.data.sampling import Split, stage_sample
+from logbert_engine.data.store import Store
+from logbert_engine.models.device import Compute
+from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.types import Encoder, RunConfig
+from logbert_engine.protocol.events import StagePlan
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.wishes import Wishes
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The run's settings, data, device and voice."""
+
+    run: RunLayout
+    config: RunConfig
+    sizes: Encoder
+    room: int
+    """Longest input of the model in tokens."""
+    compute: Compute
+    store: Store
+    split: Split
+    vocabulary: Vocabulary
+    templates: dict[str, str]
+    recorder: Recorder
+    wishes: Wishes
+
+    def stage_pieces(self, plan: StagePlan) -> Pieces:
+        """What a stage trains on."""
+        sessions = stage_sample(self.split.train, plan.ratio, self.config.seed)
+        return pieces_of(self.store, sessions, self.room)
+
+    def valid_pieces(self) -> Pieces:
+        """The fixed validation sample."""
+        return pieces_of(self.store, self.split.valid, self.room)

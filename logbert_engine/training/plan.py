@@ -1,0 +1,127 @@
+"""The plan of a run: its stages, which of them are complete, and where a resume picks up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from logbert_engine.presets.types import RunConfig, Stages
+from logbert_engine.protocol.errors import PresetError
+from logbert_engine.protocol.events import StagePlan
+from logbert_engine.protocol.runstate import EpochResult
+from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
+
+_TOLERANCE = 1e-9
+
+
+def plan_stages(stages: Stages) -> list[StagePlan]:
+    """The stages of a progression: ``start_ratio``, then ``step_size`` more each, ending at ``max_ratio``.
+
+    The last stage has ``max_ratio`` itself where the steps do not meet it.
+
+    Raises:
+        PresetError: the start lies above the end.
+    """
+    if not stages.progressive:
+        ratios = [stages.max_ratio]
+    else:
+        if stages.start_ratio > stages.max_ratio + _TOLERANCE:
+            raise PresetError(
+                f"start ratio {stages.start_ratio} is above max ratio {stages.max_ratio}: lower --start-ratio."
+            )
+        count = int((stages.max_ratio - stages.start_ratio) / stages.step_size + _TOLERANCE) + 1
+        ratios = [round(stages.start_ratio + i * stages.step_size, 6) for i in range(count)]
+        if ratios[-1] < stages.max_ratio - 1e-6:
+            ratios.append(stages.max_ratio)
+    return [
+        StagePlan(index=i, name=stage_name(i, ratio), ratio=ratio, epochs=stages.epochs)
+        for i, ratio in enumerate(ratios, start=1)
+    ]
+
+
+class StageMetrics(msgspec.Struct, kw_only=True, frozen=True):
+    """``training_metrics.json``: written when a stage is complete."""
+
+    stage: int
+    name: str
+    ratio: float
+    sessions: int
+    unique_sequences: int
+    steps: int
+    epochs: list[EpochResult]
+    best_epoch: int
+    best_valid_loss: float | None
+    train_loss: float | None
+    seconds: float
+    sessions_per_second: float | None
+    peak_memory_mb: float | None
+    peak_device_mb: float | None
+    cpu_percent: float | None
+    device: str
+    precision: str
+    batch: int
+    parent: str
+    checkpoint: str
+    sha256: str
+    started_at: str
+    finished_at: str
+    figures: dict[str, list[float | int | None]]
+    """Columns of the stage's curve: step, loss, lr."""
+
+
+def complete(stage: StageLayout) -> bool:
+    """Whether a stage has been trained to its end. Its figures are written last, after the best model."""
+    return stage.metrics.is_file() and stage.best.is_file()
+
+
+def read_metrics(stage: StageLayout) -> StageMetrics:
+    """The figures of a complete stage."""
+    return msgspec.json.decode(stage.metrics.read_bytes(), type=StageMetrics)
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where the next attempt of a run begins."""
+
+    done: list[StageLayout]
+    """Complete stages, in order."""
+    next: StagePlan | None
+    """The stage to train; None when all are complete."""
+    in_mid_stage: bool
+    """Whether an exact state of ``next`` is there."""
+
+    def in_words(self) -> str:
+        """For people."""
+        if self.next is None:
+            return "all stages are complete"
+        if self.in_mid_stage:
+            return f"{self.next.name}, exactly where it was left"
+        if self.done:
+            return f"{self.next.name}, from the best model of {self.done[-1].name}"
+        return f"{self.next.name}, from its beginning"
+
+
+def resume_point(run: RunLayout, stages: Stages) -> ResumePoint:
+    """Read from the run directory where the next attempt begins."""
+    done: list[StageLayout] = []
+    for plan in plan_stages(stages):
+        stage = run.stage(plan.name)
+        if not complete(stage):
+            return ResumePoint(done=done, next=plan, in_mid_stage=stage.resume.is_file())
+        done.append(stage)
+    return ResumePoint(done=done, next=None, in_mid_stage=False)
+
+
+def resume_words(run: RunLayout) -> str:
+    """Where a resume of the run in a directory would pick up, in words."""
+    from logbert_engine.presets.runfile import read_config
+
+    config: RunConfig = read_config(run)
+    return resume_point(run, config.stages).in_words()
+
+
+def parent_of(run: RunLayout, plan: StagePlan) -> StageLayout | None:
+    """The complete stage that a stage starts from: the last one of a lower number."""
+    earlier = [s for s in run.stages() if s.index < plan.index and complete(s)]
+    return earlier[-1] if earlier else None

@@ -1,0 +1,187 @@
+"""A whole run: read the data, train stage after stage, free memory in between, write the results."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from logbert_engine.data.batches import pieces_of, steps_per_epoch
+from logbert_engine.data.reading import session_files
+from logbert_engine.data.sampling import Split, pick, split, stage_sample
+from logbert_engine.data.store import Store, open_store
+from logbert_engine.data.templates import find_templates
+from logbert_engine.models.checkpoint import load_model, read_record
+from logbert_engine.models.device import Compute, free_memory, resident_mb
+from logbert_engine.models.encoder import MaskedModel, new_model, parameter_count
+from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
+from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.types import Encoder, RunConfig
+from logbert_engine.protocol.errors import DataError, PresetError
+from logbert_engine.protocol.events import DataReady, ModelReady, Progress, StagePlan
+from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.training.context import RunContext
+from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics
+from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.results import write_results
+from logbert_engine.training.stage import StageTrainer
+from logbert_engine.training.wishes import Wishes
+
+_PROGRESS_SECONDS = 0.25
+
+
+def run_stages(
+    run: RunLayout, config: RunConfig, compute: Compute, recorder: Recorder, wishes: Wishes
+) -> None:
+    """Train every stage that is not complete yet.
+
+    Raises:
+        Interrupted: a pause or stop was asked for; what is trained is saved.
+        LogbertError: data, checkpoint or disk do not allow to go on; the message says which and why.
+    """
+    if not isinstance(config.model, Encoder):
+        raise PresetError(f"preset {config.preset} is a decoder, which this version lists but does not train.")
+    context, plans = prepare_data(run, config, config.model, compute, recorder, wishes)
+    before = 0
+    for plan in plans:
+        stage = run.stage(plan.name)
+        if not complete(stage):
+            _train(context, plan, before)
+            free_memory(compute)
+            recorder.log("info", f"memory freed after {plan.name}: {resident_mb():,.0f} MB in use")
+            write_results(run, config, plans)
+        before += plan.steps
+    write_results(run, config, plans)
+
+
+def prepare_data(
+    run: RunLayout, config: RunConfig, sizes: Encoder, compute: Compute, recorder: Recorder, wishes: Wishes
+) -> tuple[RunContext, list[StagePlan]]:
+    """Open or compile the store, divide it, and size the stages."""
+    data = config.data
+    files = session_files(Path(data.path), data.max_files)
+    store = open_store(
+        files, progress=_Reporter(recorder, wishes, "reading session files"), max_rejected=data.max_rejected
+    )
+    _report_rejected(run, store, recorder)
+    if store.n_sessions < 2:
+        raise DataError(
+            f"{data.path} has {store.n_sessions} usable session; training needs at least two, one to hold out."
+        )
+    used = split(
+        pick(store.n_sessions, data.sample_ratio, config.seed), data.valid_share, data.valid_most, config.seed
+    )
+    vocabulary = _vocabulary(run, config, sizes, store, used)
+    room = sizes.max_length
+    if sizes.pretrained:
+        room = min(room, longest_pretrained(sizes.pretrained))
+    context = RunContext(
+        run=run,
+        config=config,
+        sizes=sizes,
+        room=room,
+        compute=compute,
+        store=store,
+        split=used,
+        vocabulary=vocabulary,
+        templates=find_templates(Path(data.path), data.templates),
+        recorder=recorder,
+        wishes=wishes,
+    )
+    plans = [_sized(context, plan) for plan in plan_stages(config.stages)]
+    recorder.record(
+        DataReady(
+            files=len(files),
+            sessions=store.n_sessions,
+            unique=store.n_unique,
+            events=len(vocabulary.events),
+            train=len(used.train),
+            valid=len(used.valid),
+            rejected=store.rejected,
+            first_day=store.first_day,
+            last_day=store.last_day,
+            stages=plans,
+        )
+    )
+    recorder.log(
+        "info",
+        f"{len(files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
+        f"{len(vocabulary.events)} events; {len(used.train):,} to train on, the latest {len(used.valid):,} held out",
+    )
+    return context, plans
+
+
+def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:
+    parent = parent_of(context.run, plan)
+    pretrained = context.sizes.pretrained
+
+    def load() -> MaskedModel:
+        if parent is not None:
+            model = load_model(parent.best)[0]
+        elif pretrained:
+            model = load_pretrained(pretrained, context.vocabulary, context.templates, context.config.seed)
+        else:
+            model = new_model(context.sizes, context.vocabulary, context.config.seed)
+        context.recorder.record(
+            ModelReady(parameters=parameter_count(model), architecture=model.config.model_type, source=source)
+        )
+        return model
+
+    if parent is not None:
+        source = str(parent.best.relative_to(context.run.root))
+    else:
+        source = pretrained or "new"
+    StageTrainer(context, plan, steps_before, source, load).train()
+
+
+def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
+    """The plan with the sizes that the data gives it."""
+    sessions = stage_sample(context.split.train, plan.ratio, context.config.seed)
+    pieces = pieces_of(context.store, sessions, context.room)
+    training = context.config.training
+    steps = plan.epochs * steps_per_epoch(pieces, training.batch, training.duplicate_weight)
+    stage = context.run.stage(plan.name)
+    if complete(stage):
+        steps = read_metrics(stage).steps
+    unique = len(np.unique(pieces.sequence))
+    return msgspec.structs.replace(plan, sessions=len(sessions), unique=unique, steps=steps)
+
+
+def _vocabulary(
+    run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split
+) -> Vocabulary:
+    """The first complete stage's vocabulary, else the events of all training sessions."""
+    done = [run.stage(plan.name) for plan in plan_stages(config.stages) if complete(run.stage(plan.name))]
+    if done:
+        return read_record(done[-1].best).vocabulary
+    seen = np.zeros(len(store.events), dtype=np.bool_)
+    for sequence in np.unique(store.sequence_of[used.train]):
+        seen[store.sequence(int(sequence))] = True
+    return Vocabulary(events=[store.events[i] for i in np.flatnonzero(seen)], reserved=sizes.reserved_events)
+
+
+def _report_rejected(run: RunLayout, store: Store, recorder: Recorder) -> None:
+    if store.rejected:
+        content = store.rejected_path.read_bytes()
+        write_file(run.rejected, content)
+        recorder.log(
+            "warning", f"{store.rejected:,} records could not be used; {run.rejected.name} says which and why"
+        )
+
+
+class _Reporter:
+    """Passes progress on to the journal, a few times a second, and lets a request interrupt."""
+
+    def __init__(self, recorder: Recorder, wishes: Wishes, phase: str) -> None:
+        self._recorder, self._wishes, self._phase = recorder, wishes, phase
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._wishes.check()
+        now = time.monotonic()
+        if now >= self._next or done == total:
+            self._next = now + _PROGRESS_SECONDS
+            self._recorder.record(Progress(phase=self._phase, done=done, total=total, unit="bytes"))

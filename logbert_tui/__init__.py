@@ -1,0 +1,1 @@
+"""The terminal console: shows and steers, and never imports torch."""

@@ -1,0 +1,358 @@
+"""The table of keys: bindings, key bar and help are all made from it, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Where = Literal[
+    "everywhere",
+    "picker",
+    "run",
+    "logs",
+    "inference",
+    "session",
+    "help",
+    "list",
+    "text",
+    "form",
+    "choice",
+    "stop",
+]
+"""``everywhere``: every screen; ``list``, ``text``, ``form``, ``choice``: any widget of that kind that has
+the focus; ``stop``: the confirmation."""
+
+TITLES: dict[Where, str] = {
+    "everywhere": "Everywhere",
+    "picker": "Presets: start a run",
+    "run": "Run: watch and steer",
+    "logs": "Logs",
+    "inference": "Inference",
+    "session": "A session of the results",
+    "help": "Help",
+    "list": "In lists",
+    "text": "In texts",
+    "form": "In the form",
+    "choice": "On a choice",
+    "stop": "Stop a run",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row: what a key does and where.
+
+    Attributes:
+        keys: Names as Textual has them, the first shown, separated by commas.
+        id: Name in a keymap, unique.
+        label: One or two words for the key bar.
+        help: What it does, for the help screen.
+        action: Textual's action.
+        where: The screen or widget that has the binding.
+        bar: Place in the key bar, lower first and longest kept when room is short; 0: not shown there.
+        control: Whether it changes a run, which a read-only console refuses.
+        shown: How the key is written; made from its name when empty.
+    """
+
+    keys: str
+    id: str
+    label: str
+    help: str
+    action: str
+    where: Where
+    bar: int = 0
+    control: bool = False
+    shown: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Its keys, as Textual has them."""
+        return self.keys.split(",")
+
+    @property
+    def display(self) -> str:
+        """The first of its keys as people write it."""
+        return self.shown or written(self.names[0])
+
+    @property
+    def every_display(self) -> str:
+        """All of its keys as people write them."""
+        return self.shown or " ".join(written(name) for name in self.names)
+
+
+def written(name: str) -> str:
+    """A key's name as people write it."""
+    return _DISPLAY.get(name, name)
+
+
+_DISPLAY = {
+    "question_mark": "?",
+    "escape": "Esc",
+    "enter": "Enter",
+    "slash": "/",
+    "f5": "F5",
+    "tab": "Tab",
+    "space": "Space",
+    "ctrl+s": "^S",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+    "home": "Home",
+    "end": "End",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+}
+
+KEYS: tuple[Key, ...] = (
+    # Everywhere
+    Key("1", "go.picker", "presets", "Choose a preset and start a run.", "show('picker')", "everywhere"),
+    Key(
+        "t,2",
+        "go.run",
+        "run",
+        "Watch the run that is open.",
+        "show('run')",
+        "everywhere",
+        bar=60,
+    ),
+    Key("l,3", "go.logs", "logs", "Read the run's logs.", "show('logs')", "everywhere", bar=50),
+    Key(
+        "i,4",
+        "go.inference",
+        "inference",
+        "Score sessions with a checkpoint and see which are anomalous.",
+        "show('inference')",
+        "everywhere",
+        bar=55,
+    ),
+    Key(
+        "question_mark,5",
+        "go.help",
+        "help",
+        "Show this help.",
+        "show('help')",
+        "everywhere",
+        bar=1,
+    ),
+    Key("escape", "back", "back", "Go back; dismiss a message first.", "back", "everywhere", bar=70),
+    Key(
+        "q",
+        "detach",
+        "detach",
+        "Leave the console. Training goes on; `logbert-tui RUN_DIR` comes back to it.",
+        "detach",
+        "everywhere",
+        bar=2,
+    ),
+    # Presets
+    Key("ctrl+s,f5", "picker.start", "start", "Start the run as shown.", "start", "picker", 10, True),
+    Key("d", "picker.data", "data path", "Go to the data path.", "focus_field('data')", "picker", bar=20),
+    Key(
+        "o", "picker.options", "options", "Go to the options.", "focus_field('start_ratio')", "picker", bar=21
+    ),
+    Key(
+        "v",
+        "picker.runs",
+        "recent runs",
+        "Go to the recent runs; Enter opens one.",
+        "recent",
+        "picker",
+        bar=22,
+    ),
+    # Run
+    Key(
+        "p",
+        "run.pause",
+        "pause",
+        "Pause at the next step; the exact state is saved first.",
+        "control('pause')",
+        "run",
+        10,
+        True,
+    ),
+    Key("r", "run.resume", "resume", "Resume where the run stopped.", "control('resume')", "run", 11, True),
+    Key(
+        "R",
+        "run.restart_stage",
+        "restart stage",
+        "Start the stage again from the last completed one.",
+        "control('restart_stage')",
+        "run",
+        13,
+        True,
+    ),
+    Key(
+        "s",
+        "run.stop",
+        "stop",
+        "Stop the run, after a question. Finished stages stay.",
+        "control('stop')",
+        "run",
+        12,
+        True,
+    ),
+    Key("y", "run.scale", "log scale", "Logarithmic or linear losses.", "scale", "run", bar=41),
+    Key("z", "run.zoom", "zoom", "The curve of the whole run, or of the stage.", "zoom", "run", bar=42),
+    Key("n", "run.new", "new run", "Choose a preset for another run.", "show('picker')", "run", bar=40),
+    # Lists
+    Key("j,down", "list.down", "down", "Next row.", "cursor_down", "list"),
+    Key("k,up", "list.up", "up", "Previous row.", "cursor_up", "list"),
+    Key("g,home", "list.first", "first", "First row.", "first", "list"),
+    Key("G,end", "list.last", "last", "Last row.", "last", "list"),
+    Key("pagedown", "list.page_down", "page down", "A page down.", "page_down", "list"),
+    Key("pageup", "list.page_up", "page up", "A page up.", "page_up", "list"),
+    Key("enter", "list.open", "open", "Take the row: choose the preset, open the run.", "select", "list"),
+    # Logs
+    Key(
+        "slash",
+        "logs.search",
+        "search",
+        "Search for a regular expression; Enter goes to it.",
+        "search",
+        "logs",
+        10,
+    ),
+    Key("n", "logs.next_match", "next", "Next line that matches.", "match(1)", "logs", bar=12),
+    Key("N", "logs.previous_match", "previous", "Previous line that matches.", "match(-1)", "logs", bar=15),
+    Key("e", "logs.next_trouble", "warning", "Next warning or error.", "trouble(1)", "logs", bar=13),
+    Key(
+        "E", "logs.previous_trouble", "one above", "Previous warning or error.", "trouble(-1)", "logs", bar=14
+    ),
+    Key("f", "logs.follow", "follow", "Stay at the end as the log grows, or stop.", "follow", "logs", bar=11),
+    Key(
+        "left_square_bracket",
+        "logs.previous_file",
+        "log",
+        "The previous log of the run.",
+        "file(-1)",
+        "logs",
+        16,
+    ),
+    Key(
+        "right_square_bracket",
+        "logs.next_file",
+        "next log",
+        "The next log of the run.",
+        "file(1)",
+        "logs",
+        17,
+    ),
+    Key("j,down", "logs.down", "down", "A line down.", "rows(1)", "logs"),
+    Key("k,up", "logs.up", "up", "A line up; going up stops following.", "rows(-1)", "logs"),
+    Key(
+        "pagedown,space",
+        "logs.page_down",
+        "page down",
+        "A page down.",
+        "pages(1)",
+        "logs",
+    ),
+    Key("pageup", "logs.page_up", "page up", "A page up.", "pages(-1)", "logs"),
+    Key("g,home", "logs.first", "first", "To the beginning of the log.", "first", "logs"),
+    Key("G,end", "logs.last", "last", "To the end of the log, and follow it.", "last", "logs"),
+    Key("h,left", "logs.left", "left", "To the left in long lines.", "sideways(-1)", "logs"),
+    Key("l,right", "logs.right", "right", "To the right in long lines.", "sideways(1)", "logs"),
+    # Inference
+    Key("ctrl+s,f5", "inference.start", "start", "Score as shown.", "start", "inference", 10, True),
+    Key("c", "inference.cancel", "cancel", "Stop the inference that runs.", "cancel", "inference", 11, True),
+    Key(
+        "o", "inference.results", "open results", "Choose results to look at.", "results", "inference", bar=20
+    ),
+    Key("d", "inference.form", "form", "Go to the form.", "form", "inference", bar=21),
+    Key("r", "inference.ranked", "ranked list", "Go to the ranked list.", "ranked", "inference"),
+    # A session
+    Key(
+        "n,right_square_bracket",
+        "session.next",
+        "next",
+        "The next session.",
+        "step(1)",
+        "session",
+        10,
+    ),
+    Key(
+        "p,left_square_bracket",
+        "session.previous",
+        "previous",
+        "The session before.",
+        "step(-1)",
+        "session",
+        bar=11,
+    ),
+    Key("e", "session.next_high", "surprise", "The next surprising event.", "surprise(1)", "session", bar=12),
+    Key("E", "session.previous_high", "one above", "The one before.", "surprise(-1)", "session", bar=13),
+    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=14),
+    # Texts
+    Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),
+    Key("k,up", "text.up", "up", "A line up.", "rows(-1)", "text"),
+    Key("pagedown,space", "text.page_down", "page down", "A page down.", "pages(1)", "text"),
+    Key("pageup", "text.page_up", "page up", "A page up.", "pages(-1)", "text"),
+    Key("g,home", "text.first", "top", "To the top.", "edge(False)", "text"),
+    Key("G,end", "text.last", "end", "To the end.", "edge(True)", "text"),
+    # The form and its choices
+    Key("down", "form.next", "next", "Next field, as Tab does.", "next_field", "form"),
+    Key("up", "form.previous", "previous", "Field before.", "previous_field", "form"),
+    Key("right,space", "choice.next", "next", "Next value.", "step(1)", "choice"),
+    Key("left", "choice.previous", "previous", "Value before.", "step(-1)", "choice"),
+    # The confirmation
+    Key("y", "stop.yes", "stop the run", "Stop it.", "answer(True)", "stop", 1, True),
+    Key(
+        "n,escape",
+        "stop.no",
+        "keep training",
+        "Let it train on.",
+        "answer(False)",
+        "stop",
+        bar=2,
+    ),
+)
+
+
+def bindings(where: Where) -> list[BindingType]:
+    """Textual's bindings of a screen or a widget.
+
+    The ids and tooltips come along, so that a user's keymap and the palette know them.
+    """
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.label,
+            show=bool(key.bar),
+            key_display=key.display,
+            tooltip=key.help,
+            id=key.id,
+        )
+        for key in KEYS
+        if key.where == where
+    ]
+
+
+def key_bar(where: Where) -> list[Key]:
+    """The keys to show on a screen's bottom line, the most important first.
+
+    A key of every screen gives way to the screen's own, and the way to the screen itself is left out.
+    """
+    own = [key for key in KEYS if key.where == where]
+    taken = {name for key in own for name in key.names}
+    common = [
+        key
+        for key in KEYS
+        if key.where == "everywhere" and key.names[0] not in taken and key.action != f"show('{where}')"
+    ]
+    return sorted((key for key in own + common if key.bar), key=lambda key: key.bar)
+
+
+def help_rows() -> list[tuple[str, list[Key]]]:
+    """The whole table in groups, for the help screen."""
+    groups = []
+    for where, title in TITLES.items():
+        rows = [key for key in KEYS if key.where == where]
+        if rows:
+            groups.append((title, rows))
+    return groups

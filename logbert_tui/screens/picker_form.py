@@ -1,0 +1,132 @@
+"""The picker's form as a pure function: from what was typed to a ``RunSpec``, or a sentence a field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, cast
+
+from logbert_engine.protocol.messages import PresetInfo, RunSpec
+from logbert_tui.figures import percent
+
+Device = Literal["auto", "cpu", "mps", "cuda"]
+DEVICES = ("", "auto", "cpu", "mps", "cuda")
+YES_NO = ("", "yes", "no")
+SHARES = {"start_ratio": "Start", "step_size": "Step", "max_ratio": "End", "sample_ratio": "Share"}
+
+
+class FieldError(ValueError):
+    """A field that cannot be understood; the message is for the user."""
+
+
+def parse_share(name: str, text: str) -> float | None:
+    """A share from ``10%``, ``10 %`` or ``0.1``; None when nothing was typed.
+
+    Raises:
+        FieldError: not a number above 0% and up to 100%.
+    """
+    typed = text.strip()
+    if not typed:
+        return None
+    is_percent = typed.endswith("%")
+    try:
+        value = float(typed.removesuffix("%").strip().replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if is_percent:
+        value /= 100
+    if not 0 < value <= 1:
+        raise FieldError(f"{name}: {typed!r} is not a share above 0% and up to 100%; write it as 10% or 0.1.")
+    return value
+
+
+def parse_count(name: str, text: str, least: int) -> int | None:
+    """A whole number; None when nothing was typed.
+
+    Raises:
+        FieldError: not a whole number, or less than ``least``.
+    """
+    typed = text.strip().replace(",", "")
+    if not typed:
+        return None
+    if typed.lower() == "all" and least == 0:
+        return 0
+    if not typed.isdecimal() or int(typed) < least:
+        all_files = " (0 or all: every file)" if least == 0 else ""
+        raise FieldError(f"{name}: {text.strip()!r} is not a whole number from {least} up{all_files}.")
+    return int(typed)
+
+
+def read_form(preset: str, typed: Mapping[str, str]) -> tuple[RunSpec, dict[str, str]]:
+    """The run that the form describes.
+
+    Args:
+        preset: The chosen preset's name.
+        typed: Text by field: data, run_dir, start_ratio, step_size, max_ratio, epochs_per_stage,
+            sample_ratio, max_files, progressive (yes, no or empty), device.
+
+    Returns:
+        The run, and a sentence for each field that cannot be understood; those are left to the preset.
+    """
+    problems: dict[str, str] = {}
+    shares: dict[str, float | None] = {}
+    counts: dict[str, int | None] = {}
+    for field, label in SHARES.items():
+        try:
+            shares[field] = parse_share(label, typed.get(field, ""))
+        except FieldError as error:
+            problems[field] = str(error)
+    for field, label, least in (("epochs_per_stage", "Epochs", 1), ("max_files", "Files", 0)):
+        try:
+            counts[field] = parse_count(label, typed.get(field, ""), least)
+        except FieldError as error:
+            problems[field] = str(error)
+    start, end = shares.get("start_ratio"), shares.get("max_ratio")
+    if start is not None and end is not None and start > end:
+        problems["start_ratio"] = f"Start: {percent(start)} lies above the end, {percent(end)}."
+    if not typed.get("run_dir", "").strip():
+        problems["run_dir"] = "Run dir: name the folder that the run is to live in."
+    progressive = typed.get("progressive", "")
+    spec = RunSpec(
+        data=typed.get("data", "").strip(),
+        run_dir=typed.get("run_dir", "").strip(),
+        preset=preset,
+        progressive=None if not progressive else progressive == "yes",
+        start_ratio=shares.get("start_ratio"),
+        step_size=shares.get("step_size"),
+        max_ratio=shares.get("max_ratio"),
+        epochs_per_stage=counts.get("epochs_per_stage"),
+        sample_ratio=shares.get("sample_ratio"),
+        max_files=counts.get("max_files"),
+        device=cast("Device | None", typed.get("device") or None),
+    )
+    return spec, problems
+
+
+def placeholders(preset: PresetInfo) -> dict[str, str]:
+    """What each field shows while it is empty: the preset's own value."""
+    return {
+        "start_ratio": percent(preset.start_ratio),
+        "step_size": percent(preset.step_size),
+        "max_ratio": percent(preset.max_ratio),
+        "epochs_per_stage": str(preset.epochs),
+        "sample_ratio": percent(preset.sample_ratio),
+        "max_files": str(preset.max_files) if preset.max_files else "all",
+    }
+
+
+def stage_ratios(preset: PresetInfo, spec: RunSpec) -> list[float]:
+    """The stages' shares that the form asks for, to show their sizes; the engine plans the run itself."""
+    end = spec.max_ratio if spec.max_ratio is not None else preset.max_ratio
+    progressive = spec.progressive if spec.progressive is not None else preset.progressive
+    if not progressive:
+        return [end]
+    start = spec.start_ratio if spec.start_ratio is not None else preset.start_ratio
+    step = spec.step_size if spec.step_size is not None else preset.step_size
+    ratios = []
+    for index in range(1000):
+        ratio = round(start + index * step, 6)
+        if ratio >= end - 1e-9:
+            break
+        ratios.append(ratio)
+    return [*ratios, end]

@@ -1,0 +1,197 @@
+"""The run screen: stages, the live curve, the machine, and what can be done now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+
+from logbert_engine.protocol import messages as m
+from logbert_engine.protocol.errors import LogbertError
+from logbert_tui.keys import Where, bindings
+from logbert_tui.screens import run_panels as panels
+from logbert_tui.screens.confirm import ConfirmScreen
+from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.state import Part
+from logbert_tui.widgets.chart import Chart, Window
+from logbert_tui.widgets.lines import Lines, Row
+from logbert_tui.widgets.timeline import Timeline
+
+CHART_EVERY_S = 0.25
+TINY = 72
+"""Columns below which the machine's gauges give way to one line."""
+
+
+class RunScreen(ConsoleScreen):
+    """Shows the run that is followed."""
+
+    WHERE: ClassVar[Where] = "run"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("run")
+    CSS_PATH = "run.tcss"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._charted_at = 0.0
+        self._chart_due = False
+        self._whole_run = True
+
+    def compose_content(self) -> ComposeResult:
+        """Headline, stages, curve beside machine, what happened, latest lines."""
+        yield Lines(id="headline")
+        yield Lines(id="progress")
+        yield Timeline()
+        with Horizontal(id="middle"):
+            with Vertical(id="curve", classes="panel") as curve:
+                curve.border_title = "loss, nats"
+                yield Chart(id="chart")
+            with Vertical(id="machine", classes="panel") as machine:
+                machine.border_title = "machine"
+                yield MachineLines()
+        yield Lines(id="brief")
+        with Vertical(id="card-box"):
+            yield Lines(id="card")
+        with Vertical(id="latest-box"), Vertical(id="latest", classes="panel") as latest:
+            latest.border_title = "latest lines"
+            yield LatestLines()
+
+    def on_resize(self, event: Resize) -> None:
+        """Terminals too narrow for two columns get one."""
+        self.set_class(event.size.width < TINY, "-tiny")
+        self.call_after_refresh(self._paint, {"run", "metric", "resources"})
+
+    def tick(self) -> None:
+        """As everywhere; a chart that was put off is drawn when its time has come."""
+        super().tick()
+        if self._chart_due and time.monotonic() - self._charted_at >= CHART_EVERY_S:
+            self._draw_chart()
+
+    def refresh_state(self, changed: set[Part]) -> None:
+        """Bring what changed up to date; the chart four times a second at most."""
+        self._paint(changed)
+
+    def _paint(self, changed: set[Part]) -> None:
+        run = self.state.run
+        about_run = bool(changed & {"run", "metric"})
+        if about_run:
+            self._show_heads()
+            self.query_one(Timeline).draw(run)
+            self._chart_due = True
+            if time.monotonic() - self._charted_at >= CHART_EVERY_S or "run" in changed:
+                self._draw_chart()
+        if about_run or "resources" in changed:
+            self.query_one(MachineLines).update()
+            brief = self.query_one("#brief", Lines)
+            brief.show([panels.brief_row(self.state, brief.size.width)])
+        if "run" in changed:
+            self._show_card()
+            self.query_one(LatestLines).update()
+
+    def _show_heads(self) -> None:
+        run = self.state.run
+        headline, progress = self.query_one("#headline", Lines), self.query_one("#progress", Lines)
+        if run is None:
+            text = (
+                f"Opening {self.state.run_dir} …"
+                if self.state.run_dir
+                else "No run is open. Press 1 to start one or to open a recent one."
+            )
+            headline.show([((text, "dim"),)])
+            progress.show([])
+            return
+        headline.show([panels.headline(run, headline.size.width)])
+        progress.show([panels.progress_row(run, progress.size.width)])
+
+    def _show_card(self) -> None:
+        card = self.query_one("#card", Lines)
+        run = self.state.run
+        width = max(20, self.size.width - 6)
+        rows = panels.card_rows(run, width) if run is not None else []
+        self.set_class(bool(rows), "-ended")
+        if rows:
+            card.styles.height = len(rows)
+            card.show(rows)
+
+    def _draw_chart(self) -> None:
+        run, chart = self.state.run, self.query_one(Chart)
+        chart.window = Window() if self._whole_run or run is None else panels.stage_window(run)
+        chart.draw(panels.chart_data(run))
+        self._charted_at, self._chart_due = time.monotonic(), False
+
+    # Keys
+
+    def action_scale(self) -> None:
+        """Logarithmic or linear losses."""
+        chart = self.query_one(Chart)
+        chart.chart_scale = "linear" if chart.chart_scale == "log" else "log"
+        chart.update()
+
+    def action_zoom(self) -> None:
+        """The whole run, or the current stage."""
+        self._whole_run = not self._whole_run
+        self._draw_chart()
+
+    async def action_control(self, method: str) -> None:
+        """Pause, resume, restart the stage, or stop, after a question."""
+        if self.state.read_only:
+            self.state.notice(
+                "This console is read-only: start it without --read-only to steer runs.", "warning"
+            )
+        elif not self.state.run_dir:
+            self.state.notice("No run is open. Press 1 to start one or to open a recent one.", "warning")
+        elif method == "stop":
+            self.app.push_screen(ConfirmScreen(self.state.run_dir), self._stop)
+        else:
+            self._ask(method)
+
+    def _stop(self, answer: bool | None) -> None:
+        if answer:
+            self._ask("stop")
+
+    def _ask(self, method: str) -> None:
+        self.run_worker(self._control(method), name=method)
+
+    async def _control(self, method: str) -> None:
+        run_dir = self.state.run_dir
+        try:
+            done: m.Done = await self.link.call(method, m.RunRef(run_dir=run_dir))
+        except LogbertError as error:
+            self.state.notice(str(error), "error")
+            return
+        if done.message:
+            self.state.notice(done.message)
+
+
+class MachineLines(Lines):
+    """Gauges and figures."""
+
+    DEFAULT_CSS = """
+    MachineLines { height: 1fr; }
+    """
+
+    def build(self, width: int, height: int, /) -> Sequence[Row]:
+        """As many as there is room for."""
+        return panels.machine_rows(_console(self).state, width, height)
+
+
+class LatestLines(Lines):
+    """The latest lines of record."""
+
+    DEFAULT_CSS = """
+    LatestLines { height: 1fr; }
+    """
+
+    def build(self, width: int, height: int, /) -> Sequence[Row]:
+        """As many as there is room for."""
+        return panels.log_rows(_console(self).state.run, width, height)
+
+
+def _console(widget: Lines) -> ConsoleScreen:
+    screen = widget.screen
+    if not isinstance(screen, ConsoleScreen):  # widgets of this module live on its screen alone
+        raise TypeError(f"{type(widget).__name__} on {type(screen).__name__}")
+    return screen

@@ -1,0 +1,284 @@
+"""What the run screen says, as rows of text: pure functions of the console's state."""
+
+from __future__ import annotations
+
+from logbert_engine.protocol.messages import Accelerator, Resources
+from logbert_engine.protocol.runstate import RunState
+from logbert_tui.figures import (
+    NONE,
+    clock,
+    count,
+    duration,
+    keep_start,
+    loss,
+    megabytes,
+    percent,
+    rate,
+    short,
+)
+from logbert_tui.state import ConsoleState
+from logbert_tui.widgets.cells import clean
+from logbert_tui.widgets.chart import ChartData, Window
+from logbert_tui.widgets.gauge import Gauge, bar, gauge_row
+from logbert_tui.widgets.lines import Row, spread, width_of
+
+PHASES: dict[str, tuple[str, str, str]] = {
+    "new": ("○", "dim", "no attempt yet"),
+    "preparing": ("◌", "accent", "preparing"),
+    "training": ("▶", "accent", "training"),
+    "finished": ("✓", "good", "finished"),
+    "paused": ("‖", "warn", "paused"),
+    "stopped": ("■", "warn", "stopped"),
+    "failed": ("✗", "bad", "failed"),
+}
+LEVELS = {"debug": ("·", "dim"), "info": ("·", "dim"), "warning": ("▲", "warn"), "error": ("✗", "bad")}
+
+
+def headline(run: RunState, width: int) -> Row:
+    """State, stage, epoch and step at the left; preset and device at the right as far as there is room."""
+    sign, style, word = PHASES[run.phase]
+    left: list[tuple[str, str]] = [(f"{sign} {word}", style)]
+    stage = run.current()
+    more: list[tuple[str, str]] = []
+    if stage is not None:
+        more.append((f"  stage {run.stage} of {len(run.stages)}", "strong"))
+        more.append((f" ({percent(stage.plan.ratio)})", "dim"))
+        if run.phase != "finished":
+            more.append((f"  epoch {max(1, stage.epoch)} of {stage.plan.epochs}", ""))
+            if stage.plan.steps:
+                more.append((f"  step {count(stage.step)} of {count(stage.plan.steps)}", ""))
+    elif run.phase == "preparing":
+        more.append(("  before the first stage", "dim"))
+    for span in more:
+        if width_of(tuple(left)) + len(span[0]) <= width:
+            left.append(span)
+    candidates = [
+        "  ".join(part for part in (run.preset, run.device_name or run.device, run.precision) if part),
+        "  ".join(part for part in (run.preset, run.device, run.precision) if part),
+        run.preset,
+    ]
+    used = width_of(tuple(left))
+    right = next((text for text in candidates if used + len(text) + 2 <= width), "")
+    return spread(tuple(left), ((right, "dim"),), width)
+
+
+def progress_row(run: RunState, width: int) -> Row:
+    """How far the stage, or what comes before it, has got, and the time left."""
+    if run.progress is not None and run.active:
+        progress = run.progress
+        share = progress.done / progress.total if progress.total > 0 else 0.0
+        figures = f" {short(progress.done)} of {short(progress.total)} {progress.unit}".rstrip()
+        text = f" {share:4.0%}{figures}"
+        phase = keep_start(clean(progress.phase), max(8, width - len(text) - 12)) + " "
+        return ((phase, ""), *bar(share, 1.0, max(4, width - len(phase) - len(text))), (text, "dim"))
+    stage = run.current()
+    if stage is None:
+        return (("The stages follow when the sessions have been read.", "dim"),) if run.active else ()
+    share = stage.step / stage.plan.steps if stage.plan.steps else (1.0 if stage.phase == "done" else 0.0)
+    if run.phase == "training":
+        stage_left, run_left = run.time_left()
+        long = f" {share:4.0%}   left: stage {duration(stage_left)}, run {duration(run_left)}"
+        brief = f" {share:4.0%}  {duration(stage_left)} / {duration(run_left)}"
+        text = long if width >= 76 else brief
+    else:
+        spent = sum(s.seconds for s in run.stages)
+        done = sum(s.phase == "done" for s in run.stages)
+        share = done / len(run.stages) if run.phase == "finished" or not stage.step else share
+        text = f" {share:4.0%}   {done} of {len(run.stages)} stages done, {duration(spent)} of training"
+        if len(text) + 8 > width:
+            text = f" {share:4.0%}  {done}/{len(run.stages)} stages"
+    style = PHASES[run.phase][1]
+    return (*bar(share, 1.0, max(4, width - len(text)), "accent" if style == "dim" else style), (text, ""))
+
+
+def gauges(state: ConsoleState) -> list[Gauge]:
+    """Worker memory, host memory, CPU and each GPU, as far as they are known."""
+    run, resources = state.run or RunState(), state.resources
+    made = [_worker_gauge(run, resources)]
+    if resources is None:
+        return made
+    made.append(
+        Gauge(
+            "host",
+            resources.memory_used_mb,
+            resources.memory_mb,
+            f"{megabytes(resources.memory_used_mb)}",
+        )
+    )
+    cpu = resources.cpu_percent
+    made.append(Gauge("CPU", cpu, 100.0, f"{cpu:.0f}%", full_is_well=True))
+    for index, gpu in enumerate(resources.accelerators):
+        made.extend(_gpu_gauges(gpu, index if len(resources.accelerators) > 1 else None))
+    return made
+
+
+def _worker_gauge(run: RunState, resources: Resources | None) -> Gauge:
+    value = resources.worker_rss_mb if resources is not None and run.active else None
+    if value is None and run.active and run.last is not None:
+        value = run.last.rss_mb
+    budget = run.memory_budget_mb
+    limit = resources.memory_mb if resources is not None else None
+    if budget is not None:
+        limit = max(budget * 1.15, run.peak_rss_mb)
+    elif limit is None and run.peak_rss_mb:
+        limit = run.peak_rss_mb * 1.25
+    return Gauge("worker", value, limit, megabytes(value), run.peak_rss_mb or None, budget)
+
+
+def _gpu_gauges(gpu: Accelerator, index: int | None) -> list[Gauge]:
+    name = gpu.kind.upper() if gpu.kind == "mps" else "GPU"
+    label = name if index is None else f"{name} {index}"
+    made = []
+    if gpu.utilization_percent is not None:
+        text = f"{gpu.utilization_percent:.0f}%"
+        made.append(Gauge(label, gpu.utilization_percent, 100.0, text, full_is_well=True))
+    if gpu.memory_used_mb is not None:
+        made.append(Gauge(f"{label} mem", gpu.memory_used_mb, gpu.memory_mb, megabytes(gpu.memory_used_mb)))
+    return made or [Gauge(label, None, None, NONE)]
+
+
+def machine_rows(state: ConsoleState, width: int, height: int) -> list[Row]:
+    """The gauges with what their marks mean, then the figures of training."""
+    run = state.run or RunState()
+    bars = [gauge_row(gauge, width) for gauge in gauges(state)]
+    marks: list[tuple[str, str]] = []
+    if run.peak_rss_mb:
+        marks += [("╂ ", "warn"), (f"peak {megabytes(run.peak_rss_mb)}", "dim")]
+    if run.memory_budget_mb is not None:
+        marks += [("  ┃ " if marks else "┃ ", "bad"), (f"budget {megabytes(run.memory_budget_mb)}", "dim")]
+    rows = bars[:1] + ([tuple(marks)] if marks else []) + bars[1:]
+    figures = figure_rows(run, width)
+    if len(rows) + 1 + len(figures) <= height:
+        rows.append(())
+    elif len(rows) + len(figures) > height:  # too low for all: loss and rate matter most
+        figures = figures[: max(2, height - len(rows))]
+        rows = rows[: max(1, height - len(figures))]
+    return (rows + figures)[:height]
+
+
+def figure_rows(run: RunState, width: int) -> list[Row]:
+    """Loss, validation, rate, and what the optimizer does."""
+    last, stage = run.last, run.current()
+    best = stage.best_valid_loss if stage is not None else None
+    live = last if run.phase == "training" else None
+    pairs: list[tuple[str, str, str]] = [
+        ("loss", loss(last.loss if last is not None else None), "strong"),
+        ("validation", loss(best) + (" best" if best is not None else ""), "warn"),
+        ("events", rate(live.events_per_s if live is not None else None), ""),
+        ("sessions", rate(live.sessions_per_s if live is not None else None), ""),
+    ]
+    if last is not None:
+        pairs.append(("learn rate", f"{last.lr:.2e}", ""))
+        pairs.append(("gradient", NONE if last.grad_norm is None else f"{last.grad_norm:.3g}", ""))
+    if run.model is not None:
+        pairs.append(("parameters", short(run.model.parameters), ""))
+    if run.data is not None:
+        pairs.append(("trains on", f"{short(run.data.train)} sessions", ""))
+    return [((f"{name:<11}", "dim"), (value[: max(0, width - 11)], style)) for name, value, style in pairs]
+
+
+def brief_row(state: ConsoleState, width: int) -> Row:
+    """The machine in one line, for terminals too narrow for gauges."""
+    run, resources = state.run or RunState(), state.resources
+    parts: list[tuple[str, str]] = []
+    for gauge in gauges(state)[:3] if resources is not None else gauges(state)[:1]:
+        style = gauge.level()
+        parts += [(gauge.label + " ", "dim"), (gauge.text + "  ", "" if style == "accent" else style)]
+    if run.phase == "training" and run.last is not None:
+        parts += [("loss ", "dim"), (loss(run.last.loss) + "  ", "strong"), (rate(run.last.events_per_s), "")]
+    kept: list[tuple[str, str]] = []
+    for span in parts:
+        if width_of(tuple(kept)) + len(span[0]) <= width:
+            kept.append(span)
+    return tuple(kept)
+
+
+def chart_data(run: RunState | None) -> ChartData:
+    """The curve of losses with its stages."""
+    if run is None:
+        return ChartData(empty="No run is open.")
+    empty = "The loss appears here with the first steps."
+    if run.phase in ("paused", "failed", "stopped"):
+        empty = "No step was trained."
+    curve = run.curve
+    starts: list[tuple[float, str]] = []
+    total = 0
+    for stage in run.stages[: max(1, run.stage)]:
+        starts.append((total, percent(stage.plan.ratio)))
+        total += stage.plan.steps
+    return ChartData(
+        x=curve.step,
+        y=curve.loss,
+        points_x=curve.valid_step,
+        points_y=curve.valid_loss,
+        boundaries=starts if len(run.stages) > 1 else [],
+        empty=empty,
+    )
+
+
+def stage_window(run: RunState) -> Window:
+    """The part of the curve that belongs to the current stage."""
+    stage = run.current()
+    if stage is None:
+        return Window()
+    before = sum(s.plan.steps for s in run.stages[: run.stage - 1])
+    return Window(before, before + max(1, stage.plan.steps))
+
+
+def card_rows(run: RunState, width: int) -> list[Row]:
+    """What happened and what a resume would do, when no worker is at work; nothing while one is."""
+    if run.phase not in ("paused", "failed", "stopped", "finished"):
+        return []
+    sign, style, word = PHASES[run.phase]
+    when = f" at {clock(run.updated_at)}" if run.updated_at else ""
+    rows: list[Row] = [((f"{sign} {word.capitalize()}{when}", style),)]
+    ended = run.ended
+    if run.reason:
+        rows.extend(_wrapped(clean(run.reason), width))
+    if ended is not None and (ended.signal or ended.exit_code):
+        how = f"signal {ended.signal}" if ended.signal else f"exit status {ended.exit_code}"
+        rows.append(((f"The worker ended with {how}; the logs (l) say more.", "dim"),))
+    if run.phase == "finished":
+        best = min((s.best_valid_loss for s in run.stages if s.best_valid_loss is not None), default=None)
+        rows.append(
+            (
+                ("best validation loss ", "dim"),
+                (loss(best), "strong"),
+                ("   i: score sessions with it", "dim"),
+            )
+        )
+    else:
+        if run.resumes:
+            rows.extend(_wrapped("A resume: " + clean(run.resumes), width))
+        rows.append(
+            (
+                ("r", "accent"),
+                (" resume   ", "dim"),
+                ("R", "accent"),
+                (" restart the stage   ", "dim"),
+                ("n", "accent"),
+                (" new run", "dim"),
+            )
+        )
+    return rows
+
+
+def _wrapped(text: str, width: int) -> list[Row]:
+    import textwrap
+
+    return [((line, ""),) for line in textwrap.wrap(text, max(10, width))[:3]]
+
+
+def log_rows(run: RunState | None, width: int, height: int) -> list[Row]:
+    """The latest lines of record that fit, oldest first."""
+    if run is None or not run.logs:
+        return [(("The run's lines of record appear here; l shows its log files.", "dim"),)]
+    rows: list[Row] = []
+    for log in run.logs[-height:]:
+        sign, style = LEVELS[log.level]
+        head = f"{clock(log.t)} "
+        text = keep_start(clean(log.message), max(1, width - len(head) - 2))
+        rows.append(
+            ((head, "dim"), (sign + " ", style), (text, style if log.level in ("warning", "error") else ""))
+        )
+    return rows

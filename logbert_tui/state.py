@@ -1,0 +1,179 @@
+"""What the screens show, fed by the engine's answers and notifications. Pure: no Textual, no sockets."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from logbert_engine.protocol.events import JournalEvent, Metric
+from logbert_engine.protocol.messages import (
+    Hardware,
+    InferenceProgress,
+    PresetInfo,
+    Resources,
+    RunInfo,
+    Subscribed,
+    Welcome,
+)
+from logbert_engine.protocol.runstate import RunState
+
+Connection = Literal["connecting", "connected", "lost"]
+Part = Literal["connection", "run", "metric", "resources", "catalogue", "inference", "notices"]
+"""What can change: ``run`` is everything of a run but its ``metric`` figures and its curve."""
+Severity = Literal["info", "warning", "error"]
+
+PARTS: tuple[Part, ...] = (
+    "connection",
+    "run",
+    "metric",
+    "resources",
+    "catalogue",
+    "inference",
+    "notices",
+)
+KEPT_NOTICES = 50
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One sentence for the user."""
+
+    text: str
+    severity: Severity = "info"
+    t: float = 0.0
+
+
+@dataclass
+class ConsoleState:
+    """Everything that is shown. Changed by its methods only; each marks the part that it changed.
+
+    A screen asks ``changed_since`` with the versions that it painted last, so any number of events between
+    two paints costs one comparison.
+    """
+
+    connection: Connection = "connecting"
+    connection_problem: str = ""
+    """Why there is no connection, one sentence."""
+    engine: Welcome | None = None
+    read_only: bool = False
+    run_dir: str = ""
+    """The run that is followed; empty before one is opened."""
+    run: RunState | None = None
+    resources: Resources | None = None
+    hardware: Hardware | None = None
+    presets: list[PresetInfo] = field(default_factory=list)
+    runs: list[RunInfo] = field(default_factory=list)
+    inference: dict[int, InferenceProgress] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    versions: Counter[Part] = field(default_factory=Counter)
+
+    def touch(self, *parts: Part) -> None:
+        """Mark parts as changed."""
+        for part in parts:
+            self.versions[part] += 1
+
+    def changed_since(self, seen: Counter[Part]) -> set[Part]:
+        """The parts that changed since ``seen``, which is brought up to date."""
+        changed = {part for part in PARTS if self.versions[part] != seen[part]}
+        if changed:
+            seen.update({part: self.versions[part] - seen[part] for part in changed})
+        return changed
+
+    # Connection
+
+    def connected(self, welcome: Welcome) -> None:
+        """The engine answered."""
+        self.connection, self.connection_problem, self.engine = "connected", "", welcome
+        self.touch("connection")
+
+    def disconnected(self, problem: str) -> None:
+        """The engine is gone, or could not be reached."""
+        if (self.connection, self.connection_problem) != ("lost", problem):
+            self.connection, self.connection_problem = "lost", problem
+            self.touch("connection")
+
+    # The run that is followed
+
+    @property
+    def seq(self) -> int:
+        """The last event known of the run that is followed; 0 when nothing is known."""
+        return self.run.seq if self.run is not None else 0
+
+    def follow(self, run_dir: str) -> None:
+        """Turn to a run. What is known of the same run stays."""
+        if run_dir != self.run_dir:
+            self.run_dir, self.run = run_dir, None
+            self.touch("run", "metric")
+
+    def subscribed(self, answer: Subscribed) -> None:
+        """Take in the answer to ``subscribe``: a snapshot, or nothing where the missed events follow."""
+        self.run_dir = answer.run_dir
+        if answer.snapshot is not None:
+            self.run = answer.snapshot
+        elif self.run is None:
+            self.run = RunState()
+        self.touch("run", "metric")
+
+    def apply(self, run_dir: str, events: Sequence[JournalEvent]) -> bool:
+        """Take in events of a run, in order.
+
+        Returns:
+            False when events are missing between what is known and these; they are not taken in then.
+        """
+        run = self.run
+        if run is None or run_dir != self.run_dir:
+            return True
+        for event in events:
+            if event.seq > run.seq + 1:
+                return False
+            if event.seq <= run.seq:
+                continue
+            run.apply(event)
+            self.touch("metric" if isinstance(event, Metric) else "run")
+        return True
+
+    # The machine and the catalogue
+
+    def set_resources(self, resources: Resources) -> None:
+        """The machine's figures of this second."""
+        self.resources = resources
+        self.touch("resources")
+
+    def set_hardware(self, hardware: Hardware) -> None:
+        """The machine that the engine runs on."""
+        self.hardware = hardware
+        self.touch("catalogue")
+
+    def set_presets(self, presets: list[PresetInfo]) -> None:
+        """The presets to choose from."""
+        self.presets = presets
+        self.touch("catalogue")
+
+    def set_runs(self, runs: list[RunInfo]) -> None:
+        """The runs that the engine knows, latest first."""
+        self.runs = runs
+        self.touch("catalogue")
+
+    def set_inference(self, progress: InferenceProgress) -> None:
+        """How far an inference is."""
+        self.inference[progress.id] = progress
+        self.touch("inference")
+
+    # Notices
+
+    def notice(self, text: str, severity: Severity = "info") -> None:
+        """Add a sentence for the user; the latest is shown until a key dismisses it or another comes."""
+        self.notices.append(Notice(text, severity, time.time()))
+        del self.notices[:-KEPT_NOTICES]
+        self.touch("notices")
+
+    def dismiss(self) -> bool:
+        """Drop the notices; False when there was none."""
+        if not self.notices:
+            return False
+        self.notices.clear()
+        self.touch("notices")
+        return True

@@ -1,0 +1,1 @@
+"""Line widgets of our own: charts, gauges, lists."""
