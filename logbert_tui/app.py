@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
@@ -170,11 +171,7 @@ class LogbertApp(App[str]):
         where = screen.WHERE if isinstance(screen, ConsoleScreen) else "everywhere"
         for key in KEYS:
             if key.where in ("everywhere", where) and key.action != "back":
-                action = key.action
-                target = screen if key.where == where else self
-                yield SystemCommand(
-                    key.label.capitalize(), key.help, lambda t=target, a=action: self.run_action(a, t)
-                )
+                yield SystemCommand(key.label.capitalize(), key.help, partial(self.run_action, key.target))
         yield SystemCommand("Theme", "Change the colours.", self.action_change_theme)
 
 

@@ -72,6 +72,13 @@ class Key:
         return self.keys.split(",")
 
     @property
+    def target(self) -> str:
+        """Its action with where to find it, for clicks and the palette."""
+        if self.action.startswith("app."):
+            return self.action
+        return f"{'app' if self.where == 'everywhere' else 'screen'}.{self.action}"
+
+    @property
     def display(self) -> str:
         """The first of its keys as people write it."""
         return self.shown or written(self.names[0])
@@ -198,7 +205,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("y", "run.scale", "log scale", "Logarithmic or linear losses.", "scale", "run", bar=41),
     Key("z", "run.zoom", "zoom", "The curve of the whole run, or of the stage.", "zoom", "run", bar=42),
-    Key("n", "run.new", "new run", "Choose a preset for another run.", "show('picker')", "run", bar=40),
+    Key("n", "run.new", "new run", "Choose a preset for another run.", "app.show('picker')", "run", bar=40),
     # Lists
     Key("j,down", "list.down", "down", "Next row.", "cursor_down", "list"),
     Key("k,up", "list.up", "up", "Previous row.", "cursor_up", "list"),

@@ -166,7 +166,7 @@ class ConsoleState:
 
     def notice(self, text: str, severity: Severity = "info") -> None:
         """Add a sentence for the user; the latest is shown until a key dismisses it or another comes."""
-        self.notices.append(Notice(text, severity, time.time()))
+        self.notices.append(Notice(text[:1].upper() + text[1:], severity, time.time()))
         del self.notices[:-KEPT_NOTICES]
         self.touch("notices")
 

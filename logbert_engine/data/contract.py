@@ -20,7 +20,6 @@ class SessionRecord(msgspec.Struct, kw_only=True):
     time_window: str | None = None
     timestamp: str | int | float | None = None
     label: int | bool | None = None
-    simplified_text: str | None = None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +29,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventId, ...]
     """At least one."""
     time: float | None = None
-    """Unix seconds of its start, where the record tells it."""
+    """Unix seconds of its start, where the record or the date of its file tells it."""
     timestamp: str | None = None
     """As the record has it."""
     service: str = ""

@@ -95,7 +95,7 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     clip: PositiveFloat = 1.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
-    duplicate_weight: Positive = 8
+    duplicate_weight: Positive = 4
     """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
     log_every: Positive = 10
     """Optimizer steps between two metrics."""

@@ -84,7 +84,3 @@ class ConsoleScreen(Screen[None]):
     def take_back(self) -> bool:
         """Esc: whether the screen has something of its own to close or leave, which it does then."""
         return False
-
-    async def action_press(self, action: str) -> None:
-        """Do what a key of the key line does."""
-        await self.run_action(action)

@@ -104,8 +104,11 @@ def columns(width: int) -> list[tuple[str, int]]:
 
 
 def preset_header(width: int) -> Row:
-    """The columns' titles, after the cells of the cursor's mark."""
-    cells = [fit(title, room, right=title in _RIGHT) for title, room in columns(width - LIST_MARGIN)]
+    """The columns' titles, after the cells of the cursor's mark; a model is width / layers / heads."""
+    cells = [
+        fit("model w/l/h" if title == "model" else title, room, right=title in _RIGHT)
+        for title, room in columns(width - LIST_MARGIN)
+    ]
     return (("  " + " ".join(cells), "dim"),)
 
 
@@ -335,7 +338,15 @@ def command_rows(command: str, problem: str, width: int, height: int) -> list[Ro
         return [(("  " if y else "✗ ", "bad"), (line, "")) for y, line in enumerate(lines)]
     if not command:
         return [(("The command that does the same appears here.", "dim"),)]
-    lines = textwrap.wrap(clean(command), max(10, width - 2), break_on_hyphens=False, subsequent_indent="  ")
+    lines = [""]
+    for part in clean(command).replace(" --", "\n--").split("\n"):  # an option and its value stay together
+        if lines[-1] and len(lines[-1]) + 1 + len(part) > width - 2:
+            lines.append("  " + part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip(" ") if lines[-1] else part
+    lines = [
+        piece for line in lines for piece in textwrap.wrap(line, max(10, width - 2), break_on_hyphens=False)
+    ]
     if len(lines) > height:
         lines = [*lines[: height - 1], lines[height - 1] + " …"]
     return [(("  " if y else "$ ", "accent"), (line, "dim")) for y, line in enumerate(lines)]

@@ -126,7 +126,7 @@ class KeyLine(Lines):
                 fitting.append(key)
         own = tuple(span for key in fitting if key.where == self._where for span in _key_spans(key))
         common = tuple(span for key in fitting if key.where != self._where for span in _key_spans(key))
-        self._actions = {f" {key.display} ": key.action for key in fitting}
+        self._actions = {f" {key.display} ": key.target for key in fitting}
         return [spread(own, common, width)]
 
     def render_line(self, y: int) -> Strip:
@@ -137,7 +137,7 @@ class KeyLine(Lines):
         segments, action = [], ""
         for text, name in self.rows[0]:
             action = self._actions.get(text, action) if name == "accent" else action
-            meta = Style(meta={"@click": f"screen.press({action!r})"})
+            meta = Style(meta={"@click": action})
             segments.append(Segment(text, self.style_of(name) + meta))
         return Strip(segments).adjust_cell_length(width, plain)
 

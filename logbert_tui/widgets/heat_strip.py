@@ -1,4 +1,4 @@
-"""The surprisal of a session at a glance: one row of bars for all of it, however long, and a bar for each event."""
+"""The surprisal of a session at a glance: a row of bars for all of it, however long, and a bar an event."""
 
 from __future__ import annotations
 

@@ -112,8 +112,8 @@ class LogBuffer:
             self._unfinished = chunk.end >= chunk.size
             begin = chunk.start + _bytes(head + newline)
             if "\ufffd" in head:
-                # Wrong bytes may be fewer in the file than here. Counted from the end that may happen too, but
-                # then it gives a byte just before the line, and a read from there gives the line.
+                # Wrong bytes may be fewer in the file than here. Counted from the end that may happen too,
+                # but gives a byte just before the line then, and a read from there gives the line.
                 begin = max(chunk.start, chunk.end - _bytes(rest))
             self._add_block(begin, [rest])
             if self._unfinished:

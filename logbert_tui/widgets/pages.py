@@ -34,7 +34,8 @@ class Pages(Generic[Item]):
         failed: Callable[[str], None],
         most_pages: int = KEPT_PAGES,
     ) -> None:
-        self._fetch, self._run, self._arrived, self._failed = fetch, run, arrived, failed
+        self.fetch = fetch
+        self._run, self._arrived, self._failed = run, arrived, failed
         self._pages: OrderedDict[int, Sequence[Item]] = OrderedDict()
         self._coming: set[int] = set()
         self._most_pages = most_pages
@@ -65,7 +66,7 @@ class Pages(Generic[Item]):
 
     async def _load(self, number: int) -> None:
         try:
-            items = await self._fetch(number * PAGE_ROWS, PAGE_ROWS)
+            items = await self.fetch(number * PAGE_ROWS, PAGE_ROWS)
         except LogbertError as error:
             self._failed(str(error))
         else:

@@ -1,0 +1,96 @@
+"""``logbert-engine demo``: the whole job on simulated logs. In a terminal it opens the console on it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import textwrap
+from pathlib import Path
+
+import msgspec
+
+from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.messages import RunSpec, SessionResult
+
+SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("directory", type=Path, nargs="?", default=Path("demo"), help="default: %(default)s")
+    parser.add_argument("--sessions", type=int, default=20_000, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--print", action="store_true", dest="printed", help="print everything, also in a terminal"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the data, train three stages, score the last day; print it, or show it in the console."""
+    from logbert_engine.demo.simulate import Scale  # noqa: PLC0415 - keeps `--help` fast
+    from logbert_engine.demo.writing import write_demo  # noqa: PLC0415
+    from logbert_engine.training.launch import launch  # noqa: PLC0415
+    from logbert_engine.training.prepare import prepare  # noqa: PLC0415
+
+    data, run_dir = arguments.directory / "data", arguments.directory / "run"
+    if not (data / "faults.csv").exists():
+        print(f"simulating {arguments.sessions:,} sessions of a small system into {data}", flush=True)
+        write_demo(data, Scale(sessions=arguments.sessions))
+    layout = prepare(RunSpec(data=str(data / "sessions"), run_dir=str(run_dir), preset="demo"))
+    in_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.printed
+    process = launch(layout)
+    if in_terminal:
+        return _console(run_dir)
+
+    from logbert_engine.commands.following import follow  # noqa: PLC0415
+
+    print(f"training preset demo in three progressive stages, in {run_dir}", flush=True)
+    status = follow(layout, process, sys.stdout)
+    if status != 0:
+        return status
+    return _score(layout.root, data)
+
+
+def _console(run_dir: Path) -> int:
+    """Open the console on the run, as `logbert-tui RUN_DIR` would."""
+    import os  # noqa: PLC0415
+
+    os.execv(sys.executable, [sys.executable, "-m", "logbert_tui", str(run_dir)])
+
+
+def _score(run_dir: Path, data: Path) -> int:
+    from logbert_engine.detection.inference import infer  # noqa: PLC0415 - imports torch
+
+    output = run_dir / "results" / "demo.json"
+    found = infer(run_dir, [data / "eval"], output)
+    print(
+        f"{found.sessions:,} sessions of the last day scored; {found.anomalies:,} above {found.threshold:.1f}, "
+        f"which alarms on {found.false_alarm_rate:.1%} of ordinary ones\n"
+    )
+    ranked = msgspec.json.decode(output.read_bytes(), type=list[SessionResult])[:SHOWN]
+    print("\n".join(table(ranked, _faults(data))))
+    print(f"\nall of them, ranked: {output}")
+    print(f"look through them:   logbert-tui {run_dir} --inference")
+    return 0
+
+
+def _faults(data: Path) -> dict[str, str]:
+    """Session id to what the simulation did to it."""
+    path = data / "faults.csv"
+    if not path.exists():
+        raise RunError(f"{path} is missing; remove {data} and run the demo again.")
+    with path.open(newline="") as file:
+        return {row["session_id"]: row["kind"] for row in csv.DictReader(file)}
+
+
+def table(ranked: list[SessionResult], faults: dict[str, str]) -> list[str]:
+    """The highest sessions, two lines each: figures with what the simulation injected, then the reason."""
+    lines = [f"{'':>2}  {'score':>6}  {'session':<24}{'service':<10}{'events':>6}  injected fault"]
+    for place, result in enumerate(ranked, start=1):
+        fault = faults.get(str(result.session_id), "none").replace("_", " ")
+        lines.append(
+            f"{place:>2}  {result.anomaly_score:>6.2f}  {result.session_id!s:<24}"
+            f"{result.service_name or '':<10}{result.length:>6}  {fault}"
+        )
+        lines.append(textwrap.indent(result.reason, " " * 12))
+    return lines

@@ -1,0 +1,95 @@
+"""Waiting for a worker, from the command line: until it has ended, or until it has opened its run."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.events import RunEnded, RunOpened
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir import control
+from logbert_engine.rundir.aftermath import record_death, settled, words_or_why_not
+from logbert_engine.rundir.condition import Condition
+from logbert_engine.rundir.control import Wish
+from logbert_engine.rundir.journal import JournalReader
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import holder
+from logbert_engine.training.launch import launch
+from logbert_engine.training.plan import resume_words
+
+_LOOK_S = 0.1
+
+
+def layout_of(run_dir: Path) -> RunLayout:
+    """The run directory that a command line names."""
+    return RunLayout(run_dir.expanduser().resolve())
+
+
+def look(run: RunLayout) -> Condition:
+    """How a run stands; the end of a worker that is gone is journaled first.
+
+    Raises:
+        RunError: the directory holds no run.
+    """
+    return settled(run, resume_words)
+
+
+def end_worker(run: RunLayout, wish: Wish) -> RunState:
+    """Ask the worker to pause or stop, and wait until it is gone.
+
+    Returns:
+        The state of the run after it.
+
+    Raises:
+        RunError: no run, or nobody is at work on it.
+    """
+    before = look(run)
+    if before.holder is None:
+        raise RunError(f"no worker is at work on {run.root}: the run is {before.state.phase}.")
+    control.request(run, wish)
+    while holder(run) is not None:
+        time.sleep(_LOOK_S)
+    control.clear(run)  # a worker that died before it could has left it
+    return look(run).state
+
+
+def start_worker(run: RunLayout, *, restart_stage: bool = False) -> RunOpened:
+    """Start the worker and wait until it has opened the run; it goes on after this process.
+
+    Raises:
+        RunError: the worker ended before that; the message says why.
+    """
+    reader = JournalReader(run.journal)
+    while reader.read():
+        pass
+    after_seq = reader.seq
+    process = launch(run, restart_stage=restart_stage)
+    while True:
+        ended = process.poll()
+        events = reader.read()
+        opened = next((event for event in events if isinstance(event, RunOpened)), None)
+        if opened is not None:
+            _let_go(process)
+            return opened
+        if ended is not None:
+            raise RunError(_why(run, ended, after_seq, [e for e in events if isinstance(e, RunEnded)]))
+        time.sleep(_LOOK_S)
+
+
+def _why(run: RunLayout, status: int, after_seq: int, ends: list[RunEnded]) -> str:
+    if not ends:
+        record_death(
+            run,
+            exit_code=status if status >= 0 else None,
+            signal=-status if status < 0 else None,
+            resumes=words_or_why_not(run, resume_words),
+            after_seq=after_seq,
+        )
+    return look(run).state.reason or f"the worker of {run.root} ended before it opened the run."
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """The worker outlives this process on purpose: nobody waits for it."""
+    process.returncode = 0

@@ -1,0 +1,219 @@
+"""One session of the results: its events in order, how surprising each was, and what was expected instead."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from logbert_engine.protocol import messages as m
+from logbert_engine.protocol.errors import LogbertError
+from logbert_tui.figures import count
+from logbert_tui.keys import Where, bindings
+from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.widgets.cells import clean, fit, width_of
+from logbert_tui.widgets.frame import KeyLine, NoticeLine, TopLine
+from logbert_tui.widgets.heat_strip import HeatStrip
+from logbert_tui.widgets.line_list import MARK_WIDTH, LineList
+from logbert_tui.widgets.lines import Lines, Row
+from logbert_tui.widgets.session_rows import NO_DETAILS, SessionRows
+
+LONGEST_COPY = 10_000
+"""Characters. Terminals refuse more than some 75 kB."""
+
+
+def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
+    """Rank, id, score and verdict; the reason; what else is known of the session."""
+    session = detail.session
+    verdict = ("✗ anomaly", "bad") if session.is_anomaly else ("normal", "good")
+    name = clean(str(session.session_id))
+    place = f" {count(detail.rank + 1)} of {count(total)}  "
+    score = f"  score {session.anomaly_score:.2f}  "
+    limit = f"  threshold {session.threshold:.2f}"
+    room = width - len(place) - len(score) - len(verdict[0]) - 1
+    first: list[tuple[str, str]] = [
+        (place, "dim"),
+        (fit(name, max(6, room)).rstrip() if width_of(name) > room else name, "strong"),
+        (score, "bad" if session.is_anomaly else ""),
+        verdict,
+        (limit, "dim"),
+    ]
+    facts = [
+        session.service_name,
+        session.timestamp,
+        f"{count(session.length)} events",
+        f"mean {session.surprisal:.2f} nats",
+        f"{count(session.identical)} alike" if session.identical > 1 else "",
+        f"{count(session.unseen_events)} never seen in training" if session.unseen_events else "",
+        f"label {session.label}" if session.label is not None else "",
+        session.file,
+    ]
+    meta = " · ".join(clean(fact) for fact in facts if fact)
+    return [
+        tuple(first),
+        ((" " + fit(clean(session.reason), width - 2).rstrip(), "warn" if session.is_anomaly else ""),),
+        ((" " + fit(meta, width - 2).rstrip(), "dim"),),
+    ]
+
+
+class Heading(Lines):
+    """The titles above the events."""
+
+    source: SessionRows | None = None
+
+    def build(self, width: int, _height: int, /) -> Sequence[Row]:
+        """One row, behind the room for the cursor's mark."""
+        if self.source is None:
+            return []
+        return [((" " * MARK_WIDTH, ""), *self.source.heading(width - MARK_WIDTH))]
+
+
+class Header(Lines):
+    """The first rows."""
+
+    detail: m.ResultDetail | None = None
+    total = 0
+
+    def build(self, width: int, _height: int, /) -> Sequence[Row]:
+        """Three rows."""
+        return [] if self.detail is None else header_rows(self.detail, self.total, width)
+
+
+class Why(Lines):
+    """What stands out at the cursor."""
+
+    source: SessionRows | None = None
+    index = 0
+
+    def build(self, width: int, height: int, /) -> Sequence[Row]:
+        """As many rows as there is room for."""
+        return [] if self.source is None else self.source.explain(self.index, width, height)
+
+
+class SessionScreen(ConsoleScreen):
+    """Shows a session of a results file, and goes on to the next."""
+
+    WHERE: ClassVar[Where] = "session"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("session")
+    CSS_PATH = "session.tcss"
+    AUTO_FOCUS = "LineList"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._output = ""
+        self._total = 0
+        self.rank = 0
+        """The session that is shown, or on its way; the highest score has 0."""
+        self.detail: m.ResultDetail | None = None
+
+    def compose(self) -> ComposeResult:
+        """The frame of the inference screen, to which the session belongs."""
+        yield TopLine(self.state, "inference")
+        yield KeyLine(self.WHERE)
+        yield NoticeLine(self.state)
+        yield Header()
+        yield HeatStrip()
+        yield Lines(id="missing")
+        yield Heading()
+        yield LineList(empty="Reading …")
+        yield Why()
+
+    def open(self, output: str, rank: int, total: int) -> None:
+        """Show a session by its rank, from 0. May be called before the screen is on."""
+        self._output, self.rank, self._total = output, rank, total
+        if self.is_mounted:
+            self._load()
+
+    def on_mount(self) -> None:
+        """Read what was asked for."""
+        if self._output:
+            self._load()
+
+    def _load(self) -> None:
+        self.run_worker(self._read(self._output, self.rank), group="session", exclusive=True)
+
+    async def _read(self, output: str, rank: int) -> None:
+        try:
+            detail: m.ResultDetail = await self.link.call(
+                "read_result", m.ReadResult(output=output, rank=rank)
+            )
+        except LogbertError as error:
+            self.state.notice(str(error), "error")
+            return
+        self._show(detail)
+
+    def _show(self, detail: m.ResultDetail) -> None:
+        self.detail = detail
+        rows = SessionRows(detail)
+        header = self.query_one(Header)
+        header.detail, header.total = detail, self._total
+        header.update()
+        strip = self.query_one(HeatStrip)
+        strip.display = bool(rows.surprisals)
+        strip.show(rows.surprisals)
+        missing = self.query_one("#missing", Lines)
+        missing.display = not rows.complete
+        width = max(20, self.size.width - 4)
+        wrapped = textwrap.wrap(NO_DETAILS, width)
+        missing.styles.height = len(wrapped)
+        missing.show([((f" {line}", "warn"),) for line in wrapped])
+        heading = self.query_one(Heading)
+        heading.source = rows
+        heading.update()
+        line_list = self.query_one(LineList)
+        line_list.empty = "No event of this session was kept."
+        why = self.query_one(Why)
+        why.source = rows
+        line_list.set_source(rows, rows.first_high())
+        self._point(line_list.cursor)
+        self.call_after_refresh(self._settle)
+
+    def _settle(self) -> None:
+        """Once the rows below the header have their size."""
+        self.query_one("#missing", Lines).update()
+        self.query_one(LineList).rows_arrived()
+        self.query_one(LineList).move_to(self.query_one(LineList).cursor)
+
+    def _point(self, index: int) -> None:
+        why = self.query_one(Why)
+        why.index = index
+        why.update()
+        if why.source is not None and why.source.surprisals:
+            self.query_one(HeatStrip).point(index)
+
+    @on(LineList.Moved)
+    def _moved(self, event: LineList.Moved) -> None:
+        self._point(event.index)
+
+    # Keys
+
+    def action_step(self, by: int) -> None:
+        """Next or previous session."""
+        rank = self.rank + by
+        if not 0 <= rank < self._total:
+            words = "That was the last session." if by > 0 else "This is the first session."
+            self.state.notice(words)
+            return
+        self.state.dismiss()
+        self.rank = rank
+        self._load()
+
+    def action_surprise(self, step: int) -> None:
+        """Next or previous of the most surprising events."""
+        rows, line_list = self.query_one(Why).source, self.query_one(LineList)
+        index = rows.next_high(line_list.cursor, step) if rows is not None else None
+        if index is None:
+            self.state.notice(f"No surprising event {'below' if step > 0 else 'above'}.")
+        else:
+            line_list.move_to(index)
+
+    def action_copy(self) -> None:
+        """The session id to the clipboard."""
+        if self.detail is not None:
+            name = str(self.detail.session.session_id)[:LONGEST_COPY]
+            self.app.copy_to_clipboard(name)
+            self.state.notice(f"Sent {clean(name)} to the terminal's clipboard.")

@@ -1,0 +1,180 @@
+"""The ranked list of sessions: which columns fit, and what stands in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from logbert_engine.protocol.messages import ResultRow, ResultsPage
+from logbert_tui.figures import NONE, count
+from logbert_tui.widgets.cells import clean, fit, width_of
+from logbert_tui.widgets.pages import Pages
+from logbert_tui.widgets.rows import Span
+
+LONGEST_ID = 24
+LEAST_REASON = 24
+"""Cells; a column goes before the reason gets narrower."""
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        title: Its heading.
+        width: Cells.
+        right: Whether figures stand at the right edge.
+        keep: The column with the lowest number goes first where room is short; 9 stays.
+        text: What stands in it.
+        tone: The tone of it.
+    """
+
+    title: str
+    width: int
+    right: bool
+    keep: int
+    text: Callable[[ResultRow], str]
+    tone: Callable[[ResultRow], str] = lambda _: ""
+
+
+def _anomaly_tone(row: ResultRow) -> str:
+    return "bad" if row.is_anomaly else "dim"
+
+
+def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Column]:
+    """The columns that fit, the reason last.
+
+    Args:
+        rows: Some of the rows, from which the widths are taken.
+        total: How many sessions there are, for the width of the rank.
+        width: Cells in all.
+    """
+
+    def longest(texts: list[str], least: int, most: int) -> int:
+        return min(most, max([least, *map(width_of, texts)]))
+
+    columns = [
+        Column("#", max(2, len(count(total))), True, 9, lambda row: count(row.rank + 1), lambda _: "dim"),
+        Column("score", 7, True, 9, lambda row: f"{row.anomaly_score:.2f}", _anomaly_tone),
+        Column("anomaly", 9, False, 5, lambda row: "✗ anomaly" if row.is_anomaly else "", _anomaly_tone),
+        Column(
+            "session",
+            longest([clean(str(row.session_id)) for row in rows], 7, LONGEST_ID),
+            False,
+            9,
+            lambda row: clean(str(row.session_id)),
+        ),
+    ]
+    if any(row.service_name for row in rows):
+        names = [clean(row.service_name or "") for row in rows]
+        columns.append(
+            Column("service", longest(names, 7, 12), False, 3, lambda row: clean(row.service_name or NONE))
+        )
+    if any(row.timestamp for row in rows):
+        times = [clean(row.timestamp or "") for row in rows]
+        columns.append(
+            Column("time", longest(times, 5, 19), False, 2, lambda row: clean(row.timestamp or NONE), _dim)
+        )
+    columns.append(Column("events", 6, True, 6, lambda row: count(row.length)))
+    if any(row.identical > 1 for row in rows):
+        columns.append(Column("same", 6, True, 4, _identical, _dim))
+    if any(row.unseen_events for row in rows):
+        columns.append(Column("unseen", 6, True, 7, _unseen, lambda _: "warn"))
+    if any(row.label is not None for row in rows):
+        columns.append(
+            Column("label", 5, True, 1, lambda row: NONE if row.label is None else str(row.label), _dim)
+        )
+
+    def taken() -> int:
+        return sum(column.width + len(GAP) for column in columns)
+
+    while width - taken() < LEAST_REASON:
+        least = min(columns, key=lambda column: column.keep)
+        if least.keep == 9:
+            break
+        columns.remove(least)
+        if least.title == "anomaly":
+            columns.insert(
+                2, Column("", 1, False, 9, lambda row: "✗" if row.is_anomaly else "", _anomaly_tone)
+            )
+    columns.append(Column("reason", max(8, width - taken()), False, 9, lambda row: clean(row.reason)))
+    return columns
+
+
+def _dim(_row: ResultRow) -> str:
+    return "dim"
+
+
+def _identical(row: ResultRow) -> str:
+    return f"×{row.identical:,}" if row.identical > 1 else ""
+
+
+def _unseen(row: ResultRow) -> str:
+    return count(row.unseen_events) if row.unseen_events else ""
+
+
+def heading(columns: Sequence[Column]) -> list[Span]:
+    """The titles of the columns."""
+    return [Span(fit(column.title, column.width, right=column.right) + GAP, "dim") for column in columns]
+
+
+def result_spans(row: ResultRow, columns: Sequence[Column]) -> list[Span]:
+    """A row of the list."""
+    return [
+        Span(fit(column.text(row), column.width, right=column.right) + GAP, column.tone(row))
+        for column in columns
+    ]
+
+
+def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
+    """What all sessions of the results come to, in one row or two."""
+    share = page.anomalies / page.total if page.total else 0.0
+    found: list[tuple[str, str]] = [
+        (f" {count(page.total)} sessions", "strong"),
+        ("   ", ""),
+        (f"✗ {count(page.anomalies)} anomalies", "bad" if page.anomalies else "good"),
+        (f" ({share:.2%})", "dim"),
+        ("   threshold ", "dim"),
+        (f"{page.threshold:.2f}", ""),
+    ]
+    spread: list[tuple[str, str]] = []
+    for name, value in (
+        ("mean", page.mean),
+        ("deviation", page.deviation),
+        ("min", page.lowest),
+        ("max", page.highest),
+    ):
+        spread += [(f"   {name} ", "dim"), (f"{value:.2f}", "")]
+    if sum(width_of(text) for text, _ in (*found, *spread)) <= width:
+        return [[*found, *spread]]
+    return [found, [(" score:", "dim"), *spread]]
+
+
+class ResultRows:
+    """A results file as the source of a list: pages of it, fetched as they come into view."""
+
+    def __init__(self, pages: Pages[ResultRow], first: ResultsPage) -> None:
+        self._pages, self._first = pages, first
+        self._columns: list[Column] = []
+        self._width = 0
+
+    @property
+    def count(self) -> int:
+        """Sessions in the file."""
+        return self._first.total
+
+    def columns(self, width: int) -> list[Column]:
+        """The columns at a width."""
+        if width != self._width:
+            self._width, self._columns = width, result_columns(self._first.rows, self._first.total, width)
+        return self._columns
+
+    def row(self, index: int, width: int) -> Sequence[Span] | None:
+        """A session, or None while its page is on its way."""
+        row = self._pages.get(index)
+        return None if row is None else result_spans(row, self.columns(width))
+
+    def request(self, first: int, last: int) -> None:
+        """Fetch what comes into view."""
+        self._pages.request(first, last)
