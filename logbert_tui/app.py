@@ -97,8 +97,9 @@ class LogbertApp(App[str]):
         await self.link.close()
 
     def _tick(self) -> None:
-        if isinstance(self.screen, ConsoleScreen):
-            self.screen.tick()
+        top = self.screen_stack[-1] if self.screen_stack else None  # none while the app is leaving
+        if isinstance(top, ConsoleScreen):
+            top.tick()
 
     async def _greeted(self) -> None:
         """After each connection: what there is to choose from."""

@@ -118,4 +118,4 @@ def keep_start(text: str, width: int) -> str:
 def _digits(value: float) -> str:
     if abs(value) >= 99.95:
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}".rstrip("0").rstrip(".")
+    return (f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}").rstrip("0").rstrip(".")

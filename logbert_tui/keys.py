@@ -224,11 +224,19 @@ KEYS: tuple[Key, ...] = (
         "logs",
         10,
     ),
-    Key("n", "logs.next_match", "next", "Next line that matches.", "match(1)", "logs", bar=12),
-    Key("N", "logs.previous_match", "previous", "Previous line that matches.", "match(-1)", "logs", bar=15),
-    Key("e", "logs.next_trouble", "warning", "Next warning or error.", "trouble(1)", "logs", bar=13),
+    Key("n", "logs.next_match", "next match", "Next line that matches.", "match(1)", "logs", bar=12),
     Key(
-        "E", "logs.previous_trouble", "one above", "Previous warning or error.", "trouble(-1)", "logs", bar=14
+        "N", "logs.previous_match", "match above", "Previous line that matches.", "match(-1)", "logs", bar=15
+    ),
+    Key("e", "logs.next_trouble", "next warning", "Next warning or error.", "trouble(1)", "logs", bar=13),
+    Key(
+        "E",
+        "logs.previous_trouble",
+        "warning above",
+        "Previous warning or error.",
+        "trouble(-1)",
+        "logs",
+        bar=14,
     ),
     Key("f", "logs.follow", "follow", "Stay at the end as the log grows, or stop.", "follow", "logs", bar=11),
     Key(
@@ -291,8 +299,24 @@ KEYS: tuple[Key, ...] = (
         "session",
         bar=11,
     ),
-    Key("e", "session.next_high", "surprise", "The next surprising event.", "surprise(1)", "session", bar=12),
-    Key("E", "session.previous_high", "one above", "The one before.", "surprise(-1)", "session", bar=13),
+    Key(
+        "e",
+        "session.next_high",
+        "next surprise",
+        "The next surprising event.",
+        "surprise(1)",
+        "session",
+        bar=12,
+    ),
+    Key(
+        "E",
+        "session.previous_high",
+        "surprise above",
+        "The surprising event before.",
+        "surprise(-1)",
+        "session",
+        bar=13,
+    ),
     Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=14),
     # Texts
     Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),

@@ -13,15 +13,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def own_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Sockets, state and caches of their own for each test; short, because socket paths are limited."""
-    base = Path(tempfile.mkdtemp(prefix="lb-", dir="/tmp"))
+def _folders(patch: pytest.MonkeyPatch) -> Path:
+    base = Path(tempfile.mkdtemp(prefix="lb-", dir="/tmp"))  # short: socket paths are limited
     for name in ("RUNTIME", "STATE", "CACHE"):
         folder = base / name.lower()
         folder.mkdir(mode=0o700)
-        monkeypatch.setenv(f"LOGBERT_{name}_DIR", str(folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv(f"LOGBERT_{name}_DIR", str(folder))
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    return base
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_session_folders() -> Iterator[None]:
+    """Fixtures that live longer than a test must not meet the user's own engine either."""
+    with pytest.MonkeyPatch.context() as patch:
+        base = _folders(patch)
+        yield
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Sockets, state and caches of their own for each test."""
+    base = _folders(monkeypatch)
     yield base
     shutil.rmtree(base, ignore_errors=True)
 

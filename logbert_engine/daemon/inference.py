@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
     from logbert_engine.daemon.engine import Engine
 
+PROGRAM = (sys.executable, "-P", "-m", "logbert_engine", "infer")
 _TERMINATE_S = 5.0
 _KEPT_ERRORS = 64 * 1024
 _logger = logging.getLogger(__name__)
@@ -52,7 +54,8 @@ class _Inference:
 class Inferences:
     """The inferences that run in this engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str] = PROGRAM) -> None:
+        self._program = program
         self._last_id = 0
         self._running: dict[int, _Inference] = {}
 
@@ -62,7 +65,7 @@ class Inferences:
         Raises:
             EngineError: a relative path, or one that is being written already; the command cannot be started.
         """
-        command = _command(spec)
+        command = [*self._program, *_options(spec)]
         if any(other.ref.output == spec.output for other in self._running.values()):
             raise EngineError(f"an inference that writes {spec.output} is running already.")
         try:
@@ -163,14 +166,14 @@ async def cancel_inference(engine: Engine, _client: Connection, params: Inferenc
     return Done(message="the inference is being ended; no results are written")
 
 
-def _command(spec: InferSpec) -> list[str]:
+def _options(spec: InferSpec) -> list[str]:
     if not spec.inputs:
         raise EngineError("give session files or directories to infer from.")
     checkpoint = absolute(spec.checkpoint, "the checkpoint")
     inputs = [str(absolute(path, "the input")) for path in spec.inputs]
     output = absolute(spec.output, "the output")
-    words = [sys.executable, "-P", "-m", "logbert_engine", "infer", "--progress", "json"]
-    words += ["--checkpoint", str(checkpoint), "--output", str(output), "--device", spec.device]
+    words = ["--progress", "json", "--device", spec.device]
+    words += [f"--checkpoint={checkpoint}", f"--output={output}"]
     if spec.alert_budget is not None:
         words.append(f"--alert-budget={spec.alert_budget!r}")
     elif spec.threshold is not None:

@@ -59,18 +59,21 @@ def read_chunk(path: Path, start: int, most: int) -> LogChunk:
     Args:
         path: the file.
         start: where to read, in bytes. In the middle of a line: the next line. Negative: from the end.
-        most: bytes to read at most. A line longer than that comes in pieces.
+        most: bytes to read at most. A line longer than that comes in pieces, so where as many bytes before
+            ``start`` belong to the same line, it is read on.
     """
     most = max(1, min(most, MOST_BYTES))
+    shortest_piece = max(1, most - 3)  # of a long line: a character that was cut belongs to the next piece
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         begin = min(max(0, size + start if start < 0 else start), size)
-        file.seek(max(0, begin - 1))
-        block = file.read(most + (begin > 0))
-    if begin > 0:
-        before, block = block[:1], block[1:]
+        reach = min(begin, shortest_piece)
+        file.seek(begin - reach)
+        before, block = file.read(reach), file.read(min(most, size - begin))
+    starts_near = 0 < begin < shortest_piece or b"\n" in before
+    if starts_near and not before.endswith(b"\n"):
         newline = block.find(b"\n")
-        if before != b"\n" and 0 <= newline < len(block) - 1:
+        if 0 <= newline < len(block) - 1:
             begin, block = begin + newline + 1, block[newline + 1 :]
     if begin + len(block) < size:
         block = block[: block.rfind(b"\n") + 1] or _whole_characters(block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,8 +62,13 @@ def calibrate(
         deviation=deviation,
         sessions=sessions,
         highest_event=highest_event,
-        scores=[round(float(score), 4) for score in scores],
+        scores=[_rounded_up(float(score)) for score in scores],
     )
+
+
+def _rounded_up(score: float) -> float:
+    """Up, so that the many sessions alike at a threshold stay below it."""
+    return math.ceil(score * 10_000) / 10_000
 
 
 def anomaly_scores(calibration: Calibration, mean_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:

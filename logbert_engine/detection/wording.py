@@ -30,8 +30,9 @@ def reason(worst: EventScore, unseen: list[EventId], length: int, templates: Map
         templates: event id as text to template.
     """
     if unseen:
-        more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
-        return f"event {named(unseen[0], templates)}{more} never seen in training"
+        distinct = list(dict.fromkeys(unseen))
+        more = f" and {len(distinct) - 1} more" if len(distinct) > 1 else ""
+        return f"event {named(distinct[0], templates)}{more} never seen in training"
     place = f"at {worst.position + 1} of {length}"
     if not worst.expected:
         return f"{named(worst.event, templates)} {place} is unusual"

@@ -5,24 +5,42 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import save_file
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.vocabulary import Vocabulary
-from logbert_engine.protocol.errors import CheckpointError
-from logbert_engine.rundir.atomic import storage_error, sync_folder
-from logbert_engine.rundir.checksums import replacing_checked, verify
+from logbert_engine.protocol.errors import CheckpointError, StorageError
+from logbert_engine.rundir.atomic import storage_error, sync_file, sync_folder
+from logbert_engine.rundir.checksums import read_sums, record_sums, replacing_checked, verify
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 
 FORMAT = 1
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VOCABULARY_FILE, CALIBRATION_FILE = "vocabulary.json", "calibration.json"
+_UNUSABLE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    StrictDataclassError,
+)
+"""What damaged or foreign content raises on its way through torch, transformers and msgspec."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,18 +107,35 @@ def read_payload(path: Path, kind: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}.")
-    verify(path)
-    try:
+    with _reading(path):
+        verify(path)
+        if path.name not in read_sums(path.parent):  # copied elsewhere, away from its digest
+            _check_archive(path)
         payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+    if not isinstance(payload, dict) or payload.get("kind") != kind:
+        raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
+    if payload.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {payload.get('format')}, this version reads {FORMAT}: update it.")
+    return payload
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
+    except _UNUSABLE as error:
         raise CheckpointError(
             f"{path} is not a checkpoint that can be loaded (truncated, damaged, or not written by logbert-engine)."
         ) from error
-    if not isinstance(payload, dict) or payload.get("kind") != kind:
-        raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
-    if payload["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {payload['format']}, this version reads {FORMAT}: update it.")
-    return payload
+
+
+def _check_archive(path: Path) -> None:
+    """Check the CRC-32 that each record of a model file has; ``torch.load`` does not."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile(f"bad CRC-32 in {path}")
 
 
 def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) -> MaskedModel:
@@ -109,16 +144,20 @@ def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) 
     Raises:
         CheckpointError: the weights do not fit the configuration.
     """
-    distil = config.get("model_type") == "distilbert"
-    model: MaskedModel
-    if distil:
-        model = DistilBertForMaskedLM(DistilBertConfig(**config))
-    else:
-        model = BertForMaskedLM(BertConfig(**config))
+    model = _empty_model(config)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {where} do not fit its configuration; use another checkpoint.") from error
+    return model
+
+
+def _empty_model(config: dict[str, Any]) -> MaskedModel:
+    model: MaskedModel
+    if config.get("model_type") == "distilbert":
+        model = DistilBertForMaskedLM(DistilBertConfig(**config))
+    else:
+        model = BertForMaskedLM(BertConfig(**config))
     return model
 
 
@@ -129,19 +168,26 @@ def load_model(path: Path) -> tuple[MaskedModel, ModelRecord]:
         CheckpointError: as ``read_payload``.
     """
     payload = read_payload(path, "model")
-    record = msgspec.convert(payload["record"], ModelRecord)
-    return model_from(payload["config"], payload["model"], path), record
+    with _reading(path):
+        record = msgspec.convert(payload["record"], ModelRecord)
+        return model_from(payload["config"], payload["model"], path), record
 
 
 def read_record(path: Path) -> ModelRecord:
-    """Only what a model file tells beside the weights."""
-    return msgspec.convert(read_payload(path, "model")["record"], ModelRecord)
+    """Only what a model file tells beside the weights.
+
+    Raises:
+        CheckpointError: as ``read_payload``.
+    """
+    payload = read_payload(path, "model")
+    with _reading(path):
+        return msgspec.convert(payload["record"], ModelRecord)
 
 
 def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
-    """Write a Hugging Face folder: config.json, model.safetensors, vocabulary.json, calibration.json.
+    """Write a Hugging Face folder: config.json, model.safetensors, vocabulary.json, calibration.json, SHA256SUMS.
 
-    The folder appears whole: it is written beside and renamed.
+    The folder appears whole: it is written beside, put on the disk and renamed.
 
     Raises:
         StorageError: no room, no permission.
@@ -151,12 +197,12 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
-        (fresh / "config.json").write_text(model.config.to_json_string())
+        (fresh / CONFIG_FILE).write_text(model.config.to_json_string())
         weights = {name: tensor.contiguous() for name, tensor in cpu_state(model).items()}
         tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
         save_file(
             {name: tensor for name, tensor in weights.items() if name not in tied},
-            fresh / "model.safetensors",
+            fresh / WEIGHTS_FILE,
             metadata={"format": "pt"},
         )
         (fresh / VOCABULARY_FILE).write_bytes(
@@ -164,11 +210,17 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
         )
         if record.calibration is not None:
             (fresh / CALIBRATION_FILE).write_bytes(msgspec.json.encode(record.calibration))
+        for path in fresh.iterdir():
+            with path.open("rb") as file:
+                sync_file(file.fileno())
+        record_sums(fresh)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
         sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
+    except SafetensorError as error:  # what its file operations raise in place of OSError
+        raise StorageError(f"cannot write {folder}: {error}.") from error
     except OSError as error:
         raise storage_error(folder, error) from error
 
@@ -177,14 +229,13 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
     """The model and record of an exported folder.
 
     Raises:
-        CheckpointError: a file is missing or does not fit.
+        CheckpointError: a file is missing, damaged or does not fit.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.torch import load_file  # noqa: PLC0415
-
     try:
-        config = json.loads((folder / "config.json").read_text())
-        weights = load_file(folder / "model.safetensors")
+        for name in read_sums(folder):
+            verify(folder / name)
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        weights = load_file(folder / WEIGHTS_FILE)
         kept = msgspec.json.decode((folder / VOCABULARY_FILE).read_bytes(), type=_Kept)
         calibration_path = folder / CALIBRATION_FILE
         calibration = None
@@ -192,10 +243,9 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
             calibration = msgspec.json.decode(calibration_path.read_bytes(), type=Calibration)
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is not an exported model of logbert-engine: {error}.") from error
-    distil = config.get("model_type") == "distilbert"
-    model: MaskedModel
-    model = DistilBertForMaskedLM(DistilBertConfig(**config)) if distil else BertForMaskedLM(BertConfig(**config))
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    with _reading(folder):
+        model = _empty_model(config)
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
     if unexpected or set(missing) - tied:
         raise CheckpointError(f"the weights in {folder} do not fit its config.json; use another checkpoint.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, DistilBertForMaskedLM
 from transformers.utils import logging as transformers_logging
@@ -33,18 +34,19 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
         source: a hub id, a folder as transformers writes it, an export or model file of ours.
         vocabulary: the events to make rows for.
         templates: event id as text to template.
-        seed: for the rows that are drawn.
+        seed: for the rows that are drawn, and for a head that the source does not have.
 
     Raises:
         CheckpointError: not found, the hub is out of reach, or not a BERT or DistilBERT.
     """
+    torch.manual_seed(seed)
     path = Path(source)
     if path.is_file() or (path / VOCABULARY_FILE).exists():
         model, record = load_model(path) if path.is_file() else load_export(path)
         _replace_rows(model, *_rows_from_events(model, record.vocabulary, vocabulary, seed))
         return model
     config = _config(source)
-    model = _quietly(_MODELS[config.model_type].from_pretrained, source)
+    model = _quietly(_MODELS[config.model_type].from_pretrained, source, dtype=torch.float32)
     tokenizer = _quietly(AutoTokenizer.from_pretrained, source)
     _replace_rows(model, *_rows_from_words(model, tokenizer, vocabulary, templates, seed))
     return model
@@ -65,7 +67,7 @@ def longest_pretrained(source: str) -> int:
 def _config(source: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         place = "the folder has no usable config.json" if Path(source).is_dir() else "there is no such folder here"
         raise CheckpointError(
             f"cannot load the pre-trained model {source!r}: {place}, and the Hugging Face hub does not give it "
@@ -78,13 +80,13 @@ def _config(source: str) -> Any:
     return config
 
 
-def _quietly(load: Any, source: str) -> Any:
+def _quietly(load: Any, source: str, **options: Any) -> Any:
     """Load without transformers' report of heads that a body-only checkpoint does not have."""
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        return load(source)
+        return load(source, **options)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"cannot load the pre-trained model {source!r}: weights or tokenizer are missing or damaged, or the "

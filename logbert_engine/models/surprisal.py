@@ -83,8 +83,8 @@ class Scorer:
             rows, columns = np.nonzero(events_BT)
             place = columns - pieces.opens[chosen][rows]
             flat = offsets[owner[chosen]][rows] + pieces.start[chosen][rows] + place
-            sums[flat] += nll_BT[rows, columns]
-            visits[flat] += 1
+            np.add.at(sums, flat, nll_BT[rows, columns])  # two windows in one batch can share positions
+            np.add.at(visits, flat, 1)
             if self._top:
                 expected[flat], probability[flat] = top_BTK[rows, columns], p_BTK[rows, columns]
             begin = end

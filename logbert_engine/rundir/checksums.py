@@ -28,7 +28,7 @@ def read_sums(folder: Path) -> dict[str, set[str]]:
     path = folder / SUMS
     sums: dict[str, set[str]] = {}
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():  # a damaged line matches nothing
             digest, _, name = line.partition("  ")
             if name:
                 sums.setdefault(name, set()).add(digest)
@@ -44,16 +44,25 @@ def _write_sums(folder: Path, sums: dict[str, set[str]]) -> None:
 def replacing_checked(path: Path) -> Iterator[BinaryIO]:
     """As ``replacing``, with the digest recorded so that at every instant the file on disk has a valid one."""
 
+    digest = ""
+
     def admit(temporary: Path) -> None:
+        nonlocal digest
+        digest = sha256_of(temporary)
         sums = read_sums(path.parent)
-        sums.setdefault(path.name, set()).add(sha256_of(temporary))
+        sums.setdefault(path.name, set()).add(digest)
         _write_sums(path.parent, sums)
 
     with replacing(path, before=admit) as file:
         yield file
     sums = read_sums(path.parent)
     if len(sums[path.name]) > 1:
-        _write_sums(path.parent, {**sums, path.name: {sha256_of(path)}})
+        _write_sums(path.parent, {**sums, path.name: {digest}})
+
+
+def record_sums(folder: Path) -> None:
+    """Record the digest of every file that a folder holds."""
+    _write_sums(folder, {path.name: {sha256_of(path)} for path in folder.iterdir() if path.name != SUMS})
 
 
 def remove_checked(path: Path) -> None:

@@ -13,6 +13,7 @@ from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
 
 _TOLERANCE = 1e-9
+_MOST_STAGES = 1000
 
 
 def plan_stages(stages: Stages) -> list[StagePlan]:
@@ -21,7 +22,7 @@ def plan_stages(stages: Stages) -> list[StagePlan]:
     The last stage has ``max_ratio`` itself where the steps do not meet it.
 
     Raises:
-        PresetError: the start lies above the end.
+        PresetError: the start lies above the end, or there are too many stages.
     """
     if not stages.progressive:
         ratios = [stages.max_ratio]
@@ -31,6 +32,11 @@ def plan_stages(stages: Stages) -> list[StagePlan]:
                 f"start ratio {stages.start_ratio} is above max ratio {stages.max_ratio}: lower --start-ratio."
             )
         count = int((stages.max_ratio - stages.start_ratio) / stages.step_size + _TOLERANCE) + 1
+        if count > _MOST_STAGES:
+            raise PresetError(
+                f"step size {stages.step_size:g} makes {count:,} stages; raise --step-size so that there are at "
+                f"most {_MOST_STAGES}."
+            )
         ratios = [round(stages.start_ratio + i * stages.step_size, 6) for i in range(count)]
         if ratios[-1] < stages.max_ratio - 1e-6:
             ratios.append(stages.max_ratio)
@@ -124,4 +130,5 @@ def resume_words(run: RunLayout) -> str:
 def parent_of(run: RunLayout, plan: StagePlan) -> StageLayout | None:
     """The complete stage that a stage starts from: the last one of a lower number."""
     earlier = [s for s in run.stages() if s.index < plan.index and complete(s)]
-    return earlier[-1] if earlier else None
+    # Two stages have the same number where a run that ended between two steps was extended.
+    return max(earlier, key=lambda s: (s.index, read_metrics(s).ratio), default=None)

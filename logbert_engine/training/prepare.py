@@ -37,7 +37,10 @@ def prepare(spec: RunSpec) -> RunLayout:
         )
     plan_stages(config.stages)
     session_files(Path(config.data.path), config.data.max_files)
-    run = RunLayout(Path(spec.run_dir).expanduser().resolve())
+    try:
+        run = RunLayout(Path(spec.run_dir).expanduser().resolve())
+    except RuntimeError as error:  # ~somebody who is not a user
+        raise RunError(f"--run-dir {spec.run_dir}: {error}; give an absolute path.") from error
     if run.root.exists() and not run.root.is_dir():
         raise RunError(f"the run directory {run.root} is a file; choose another --run-dir.")
     other = holder(run)

@@ -68,6 +68,8 @@ def _work(run: RunLayout, config: RunConfig, wishes: Wishes, *, restart_stage: b
         with suppress(OSError):
             run.pid.unlink(missing_ok=True)
             control.clear(run)
+            if run.worker_errors.stat().st_size == 0:
+                run.worker_errors.unlink()
         recorder.close()
     return code
 

@@ -68,6 +68,8 @@ class ConsoleScreen(Screen[None]):
         """See what changed since the last time, and bring just that up to date."""
         if not self.is_mounted:
             return  # the app's timer may come before the screen has its widgets
+        if not self.query(TopLine):  # the screen is being made or taken down
+            return
         changed = self.state.changed_since(self._seen)
         if not changed:
             return

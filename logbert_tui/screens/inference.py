@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
@@ -91,6 +92,25 @@ class Summary(Lines):
         return [] if self.page is None else [tuple(row) for row in summary_spans(self.page, width)]
 
 
+class Reason(Lines):
+    """The whole reason of the session that the cursor is on, which its row may have cut."""
+
+    result: m.ResultRow | None = None
+
+    def build(self, width: int, height: int, /) -> Sequence[Row]:
+        """As many rows as there are."""
+        row = self.result
+        if row is None:
+            return []
+        facts = (str(row.session_id), row.service_name, row.timestamp)
+        head = [((" " + "  ".join(clean(fact) for fact in facts if fact), "dim"),)] if height > 2 else []
+        lines = textwrap.wrap(clean(row.reason), max(10, width - 2))
+        room = height - len(head)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], fit(" ".join(lines[room - 1 :]), width - 2)]
+        return [*head, *(((" " + line, "warn" if row.is_anomaly else ""),) for line in lines)]
+
+
 class InferenceScreen(ConsoleScreen):
     """Scores sessions and shows them ranked; earlier results are opened without scoring again."""
 
@@ -103,7 +123,7 @@ class InferenceScreen(ConsoleScreen):
         super().__init__()
         self._run_dir = ""
         self._options: m.InferenceOptions | None = None
-        self._running: m.InferenceRef | None = None
+        self._inference: m.InferenceRef | None = None
         self._output = ""
         """The results that are shown."""
 
@@ -119,6 +139,7 @@ class InferenceScreen(ConsoleScreen):
             yield Titles()
             yield LineList(id="ranked", empty=NO_RUN)
             yield LineList(id="files", empty="This run has no results yet.")
+            yield Reason()
 
     def on_mount(self) -> None:
         """Sessions are shown on a screen of their own."""
@@ -162,7 +183,7 @@ class InferenceScreen(ConsoleScreen):
         ranked = self.query_one("#ranked", LineList)
         ranked.empty = NOT_YET
         ranked.repaint()
-        if first and options.results and not self._output and self._running is None:
+        if first and options.results and not self._output and self._inference is None:
             await self._open(options.results[0].path)
 
     # Results
@@ -185,8 +206,11 @@ class InferenceScreen(ConsoleScreen):
         def failed(problem: str) -> None:
             self.state.notice(problem, "error")
 
-        ranked = self.query_one("#ranked", LineList)
-        return Pages(fetch, self.run_worker, ranked.rows_arrived, failed), answers
+        def arrived() -> None:
+            self.query_one("#ranked", LineList).rows_arrived()
+            self._show_reason()
+
+        return Pages(fetch, self.run_worker, arrived, failed), answers
 
     async def _open(self, output: str) -> None:
         """Show a results file from its highest score on."""
@@ -219,6 +243,7 @@ class InferenceScreen(ConsoleScreen):
             ranked.set_source(FileRows((), ""))
         name = self._output.removeprefix(self._run_dir.rstrip("/") + "/")
         self.query_one("#results").border_title = clean(name) if name else "results"
+        self.set_class(source is not None, "-found")
         self.call_after_refresh(self._resized)
 
     def on_resize(self) -> None:
@@ -231,6 +256,14 @@ class InferenceScreen(ConsoleScreen):
             summary.styles.height = len(summary_spans(summary.page, summary.size.width))
         summary.update()
         self.query_one(Titles).update()
+        self._show_reason()
+
+    @on(LineList.Moved, "#ranked")
+    def _show_reason(self) -> None:
+        reason, ranked = self.query_one(Reason), self.query_one("#ranked", LineList)
+        source = ranked.source
+        reason.result = source.result(ranked.cursor) if isinstance(source, ResultRows) else None
+        reason.update()
 
     @on(LineList.Chosen, "#files")
     def _file_chosen(self, event: LineList.Chosen) -> None:
@@ -252,7 +285,7 @@ class InferenceScreen(ConsoleScreen):
 
     def action_start(self) -> None:
         """Score as the form says."""
-        if self._running is not None:
+        if self._inference is not None:
             self.state.notice("An inference runs already; c cancels it.", "warning")
             return
         if not self._run_dir:
@@ -271,7 +304,7 @@ class InferenceScreen(ConsoleScreen):
         self.query_one(InferenceForm).busy(True)
         self.state.inference.clear()  # another engine counts from 1 again
         try:
-            self._running = await self.link.call("start_inference", spec)
+            self._inference = await self.link.call("start_inference", spec)
         except LogbertError as error:
             self.query_one(InferenceForm).busy(False)
             self.state.notice(str(error), "error")
@@ -281,16 +314,16 @@ class InferenceScreen(ConsoleScreen):
 
     def _progress(self) -> None:
         """Show how far the inference is; when it has ended, show what it found."""
-        if self._running is None:
+        if self._inference is None:
             return
-        progress = self.state.inference.get(self._running.id)
+        progress = self.state.inference.get(self._inference.id)
         line = self.query_one("#progress", Lines)
         if progress is None or progress.state == "running":
             line.display = True
-            shown = progress or m.InferenceProgress(id=self._running.id, phase="starting", done=0, total=0)
+            shown = progress or m.InferenceProgress(id=self._inference.id, phase="starting", done=0, total=0)
             line.show([progress_row(shown, line.size.width or self.size.width)])
             return
-        output, self._running = self._running.output, None
+        output, self._inference = self._inference.output, None
         line.display = False
         self.query_one(InferenceForm).busy(False)
         if progress.state == "finished":
@@ -303,10 +336,10 @@ class InferenceScreen(ConsoleScreen):
 
     async def action_cancel(self) -> None:
         """End the inference that runs."""
-        if self._running is None:
+        if self._inference is None:
             self.state.notice("No inference runs.")
             return
-        self.run_worker(self._cancel(self._running), group="cancel", exclusive=True)
+        self.run_worker(self._cancel(self._inference), group="cancel", exclusive=True)
 
     async def _cancel(self, running: m.InferenceRef) -> None:
         try:

@@ -17,7 +17,7 @@ from logbert_tui.figures import loss
 from logbert_tui.keys import bindings
 from logbert_tui.screens.inference_form import DEFAULT_ALARM, default_output, make_spec
 from logbert_tui.widgets.cells import clean
-from logbert_tui.widgets.lines import Lines, Row
+from logbert_tui.widgets.lines import Lines, Row, width_of
 
 
 class CheckpointField(Lines, can_focus=True):
@@ -52,16 +52,18 @@ class CheckpointField(Lines, can_focus=True):
         self._index = paths.index(chosen.path) if chosen is not None and chosen.path in paths else 0
         self.update()
 
-    def build(self, _width: int, _height: int, /) -> Sequence[Row]:
-        """Its label, its loss, and how many there are."""
+    def build(self, width: int, _height: int, /) -> Sequence[Row]:
+        """Its label, how many there are, and its loss, as there is room."""
         checkpoint = self.checkpoint
         if checkpoint is None:
             return [(("no checkpoint yet: the first is written when an epoch ends", "dim"),)]
         row = [("‹ ", "accent"), (clean(checkpoint.label), ""), (" ›", "accent")]
-        if checkpoint.valid_loss is not None:
-            row.append((f"  loss {loss(checkpoint.valid_loss)}", "dim"))
         if len(self._checkpoints) > 1:
             row.append((f"  {self._index + 1} of {len(self._checkpoints)}", "dim"))
+        if checkpoint.valid_loss is not None:
+            row.append((f"  valid loss {loss(checkpoint.valid_loss)}", "dim"))
+        while len(row) > 3 and width_of(tuple(row)) > width:
+            row.pop()
         return [tuple(row)]
 
     def action_step(self, by: int) -> None:
@@ -107,7 +109,7 @@ class InferenceForm(Vertical):
         with Horizontal():
             yield Label("alarm at", classes="name")
             yield Input(DEFAULT_ALARM, id="alarm", compact=True)
-            yield Label(" a score, or a share such as 0.5%", classes="hint")
+            yield Label(" score, or share as 0.5%", classes="hint")
             yield Button("Score", id="start", compact=True)
 
     def offer(self, run_dir: str, checkpoints: Sequence[CheckpointInfo], taken: set[str], data: str) -> None:

@@ -1,4 +1,4 @@
-"""The inference form as pure functions: what was typed becomes an ``InferSpec``, or a sentence says why not."""
+"""The inference form as pure functions: what was typed becomes an ``InferSpec`` or a sentence."""
 
 from __future__ import annotations
 

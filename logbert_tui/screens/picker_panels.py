@@ -173,7 +173,8 @@ def detail_rows(
     """Everything about the chosen preset."""
     if preset is None:
         return [(("The presets appear here when the engine answers.", "dim"),)]
-    rows: list[Row] = [((preset.title, "strong"), (f"  {preset.name}", "dim"))]
+    title = keep_start(clean(preset.title), width)
+    rows: list[Row] = [((title, "strong"), (keep_start(f"  {preset.name}", width - len(title)), "dim"))]
     rows += _wrapped(preset.summary, width, "")
     if not preset.trainable:
         rows += _wrapped(f"▲ {why_not_trainable(preset)}", width, "warn")
@@ -190,7 +191,7 @@ def detail_rows(
         rows += _field("stages", stages_text(preset, spec, data), width)
     if preset.documented:
         rows.append(())
-        rows.append((("documented", "warn"), (" by the source documents, not measured", "dim")))
+        rows += _wrapped("documented (the source documents' own figures, not measured)", width, "warn")
         for name, value in preset.documented.items():
             rows += _field(name, value, width, "dim")
     return rows

@@ -69,7 +69,7 @@ def progress_row(run: RunState, width: int) -> Row:
         share = progress.done / progress.total if progress.total > 0 else 0.0
         figures = f" {short(progress.done)} of {short(progress.total)} {progress.unit}".rstrip()
         text = f" {share:4.0%}{figures}"
-        phase = keep_start(clean(progress.phase), max(8, width - len(text) - 12)) + " "
+        phase = keep_start(clean(progress.phase), max(8, width - len(text) - 5)) + " "
         return ((phase, ""), *bar(share, 1.0, max(4, width - len(phase) - len(text))), (text, "dim"))
     stage = run.current()
     if stage is None:

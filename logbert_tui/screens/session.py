@@ -20,7 +20,7 @@ from logbert_tui.widgets.frame import KeyLine, NoticeLine, TopLine
 from logbert_tui.widgets.heat_strip import HeatStrip
 from logbert_tui.widgets.line_list import MARK_WIDTH, LineList
 from logbert_tui.widgets.lines import Lines, Row
-from logbert_tui.widgets.session_rows import NO_DETAILS, SessionRows
+from logbert_tui.widgets.session_rows import SessionRows
 
 LONGEST_COPY = 10_000
 """Characters. Terminals refuse more than some 75 kB."""
@@ -35,6 +35,8 @@ def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
     score = f"  score {session.anomaly_score:.2f}  "
     limit = f"  threshold {session.threshold:.2f}"
     room = width - len(place) - len(score) - len(verdict[0]) - 1
+    if width_of(name) + len(limit) > room:
+        limit = ""
     first: list[tuple[str, str]] = [
         (place, "dim"),
         (fit(name, max(6, room)).rstrip() if width_of(name) > room else name, "strong"),
@@ -158,8 +160,8 @@ class SessionScreen(ConsoleScreen):
         missing = self.query_one("#missing", Lines)
         missing.display = not rows.complete
         width = max(20, self.size.width - 4)
-        wrapped = textwrap.wrap(NO_DETAILS, width)
-        missing.styles.height = len(wrapped)
+        wrapped = textwrap.wrap(rows.missing, width)
+        missing.styles.height = max(1, len(wrapped))
         missing.show([((f" {line}", "warn"),) for line in wrapped])
         heading = self.query_one(Heading)
         heading.source = rows

@@ -74,17 +74,15 @@ def trace(columns: Sequence[Column | None], down: Range, dots: int) -> list[tupl
     for index, column in enumerate(columns):
         if column is None:
             continue
-        low, high = dot(column.low), dot(column.high)
+        spans[index] = (dot(column.low), dot(column.high))
         if before is not None:
             start, value = before
-            steps = index - start
-            for step in range(1, steps):
-                left = dot(value + (column.first - value) * (step - 0.5) / steps)
-                right = dot(value + (column.first - value) * (step + 0.5) / steps)
-                spans[start + step] = (min(left, right), max(left, right))
-            middle = dot(value + (column.first - value) * (steps - 0.5) / steps)
-            low, high = min(low, middle), max(high, middle)
-        spans[index] = (low, high)
+            slope = (column.first - value) / (index - start)
+            for step in range(index - start + 1):  # each column takes its half of the line on either side
+                left = dot(value + slope * max(0.0, step - 0.5))
+                right = dot(value + slope * min(index - start, step + 0.5))
+                known = spans[start + step] or (left, left)
+                spans[start + step] = (min(left, right, *known), max(left, right, *known))
         before = (index, column.last)
     return spans
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from logbert_tui.widgets.rows import RowsView, Span
 
 BARS = "▁▂▃▄▅▆▇█"
+WIDEST = 6
+"""Cells that an event of a short session takes at most."""
 PARTS = " ▏▎▍▌▋▊▉"
 WARM, HOT, HOTTEST = 2.0, 4.0, 7.0
 """Nats: events of less than 14%, 2% and 0.1% probability."""
@@ -84,15 +86,17 @@ class HeatStrip(RowsView, can_focus=False):
         """The bars, in runs of one tone; or the mark."""
         if not self._surprisals:
             return []
+        each = max(1, min(WIDEST, width // len(self._surprisals)))
         if index:
-            return [Span(" " * column_of(self._cursor, len(self._surprisals), width)), Span("▲", "accent")]
+            column = column_of(self._cursor, len(self._surprisals), width)
+            return [Span(" " * (column * each)), Span("▲" * each, "accent")]
         top = heat_top(self._surprisals)
         spans: list[Span] = []
         for value in heat_columns(self._surprisals, width):
             level = len(BARS) - 1 if not math.isfinite(value) else round(min(1.0, max(0.0, value / top)) * 7)
             tone = heat_tone(value)
             if spans and spans[-1].tone == tone:
-                spans[-1] = Span(spans[-1].text + BARS[level], tone)
+                spans[-1] = Span(spans[-1].text + BARS[level] * each, tone)
             else:
-                spans.append(Span(BARS[level], tone))
+                spans.append(Span(BARS[level] * each, tone))
         return spans

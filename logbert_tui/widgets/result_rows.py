@@ -12,7 +12,7 @@ from logbert_tui.widgets.pages import Pages
 from logbert_tui.widgets.rows import Span
 
 LONGEST_ID = 24
-LEAST_REASON = 24
+LEAST_REASON = 40
 """Cells; a column goes before the reason gets narrower."""
 GAP = "  "
 
@@ -57,7 +57,7 @@ def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Co
     columns = [
         Column("#", max(2, len(count(total))), True, 9, lambda row: count(row.rank + 1), lambda _: "dim"),
         Column("score", 7, True, 9, lambda row: f"{row.anomaly_score:.2f}", _anomaly_tone),
-        Column("anomaly", 9, False, 5, lambda row: "✗ anomaly" if row.is_anomaly else "", _anomaly_tone),
+        Column("anomaly", 9, False, 3, lambda row: "✗ anomaly" if row.is_anomaly else "", _anomaly_tone),
         Column(
             "session",
             longest([clean(str(row.session_id)) for row in rows], 7, LONGEST_ID),
@@ -69,7 +69,7 @@ def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Co
     if any(row.service_name for row in rows):
         names = [clean(row.service_name or "") for row in rows]
         columns.append(
-            Column("service", longest(names, 7, 12), False, 3, lambda row: clean(row.service_name or NONE))
+            Column("service", longest(names, 7, 12), False, 5, lambda row: clean(row.service_name or NONE))
         )
     if any(row.timestamp for row in rows):
         times = [clean(row.timestamp or "") for row in rows]
@@ -174,6 +174,10 @@ class ResultRows:
         """A session, or None while its page is on its way."""
         row = self._pages.get(index)
         return None if row is None else result_spans(row, self.columns(width))
+
+    def result(self, index: int) -> ResultRow | None:
+        """A session, or None while its page is on its way."""
+        return self._pages.get(index)
 
     def request(self, first: int, last: int) -> None:
         """Fetch what comes into view."""

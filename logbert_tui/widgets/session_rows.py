@@ -15,6 +15,7 @@ LONGEST_EVENT = 16
 NAMED_IN_ROW = 2
 """Expected events that a row names; all of them stand below."""
 
+TOO_LONG = "This session is too long to be sent whole: these are its most surprising events."
 NO_DETAILS = (
     "Only the most surprising events of this session were kept: every event is kept for alarms and for the "
     "top of the list. To have them, score again with a lower threshold or a larger share."
@@ -37,6 +38,8 @@ class SessionRows:
         self.templates = {event: clean(" ".join(text.split())) for event, text in detail.templates.items()}
         self.high = {score.position: score for score in session.highest}
         self.complete = session.event_sequence is not None
+        self.missing = "" if self.complete else TOO_LONG if session.is_anomaly else NO_DETAILS
+        """Why events are missing, in a sentence or two."""
         self._events: list[tuple[int, int | str, float | None]] = _events(session)
         known = [surprisal for _, _, surprisal in self._events if surprisal is not None]
         self.surprisals = known if self.complete and len(known) == len(self._events) else []
@@ -79,10 +82,11 @@ class SessionRows:
         """The titles of the columns."""
         titles = (
             fit("#", self._place, right=True),
-            fit("surprisal, nats", self._bar(width) + 8),
+            fit("surprisal, nats" if width >= 90 else "surprisal", self._bar(width) + 8),
             fit("event", self._event),
         )
-        return [Span("  ".join((*titles, "expected instead, and the text of the event")), "dim")]
+        last = "≠ expected instead, and the text of the event" if width >= 80 else "≠ expected instead, text"
+        return [Span("  ".join((*titles, last)), "dim")]
 
     def row(self, index: int, width: int) -> Sequence[Span]:
         """One event."""

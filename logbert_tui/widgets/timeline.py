@@ -9,7 +9,7 @@ from logbert_tui.figures import NONE, percent
 from logbert_tui.widgets.gauge import bar
 from logbert_tui.widgets.lines import Lines, Row
 
-NARROWEST = 6
+NARROWEST = 5
 """Cells that a stage needs."""
 SYMBOLS = {
     "done": ("✓", "good"),

@@ -94,9 +94,7 @@ def run(tmp_path: Path) -> RunLayout:
     """A prepared run directory of two stages, known to the user's engines."""
     layout = RunLayout(tmp_path / "run")
     overrides = ["stages.start_ratio=0.5", "stages.step_size=0.5", "stages.progressive=true"]
-    spec = RunSpec(
-        data=str(tmp_path / "data"), run_dir=str(layout.root), preset="test", overrides=overrides
-    )
+    spec = RunSpec(data=str(tmp_path / "data"), run_dir=str(layout.root), preset="test", overrides=overrides)
     write_config(layout, resolve(spec))
     registry.remember(layout.root)
     return layout

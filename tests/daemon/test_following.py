@@ -74,9 +74,7 @@ async def test_missed_events_are_replayed_without_gap_or_duplicate(engine, follo
     assert answer.seq == seen
     second.state = first.state
     await second.until(lambda: second.state.phase == "finished")
-    assert [e.seq for e in first.events + second.events] == list(
-        range(first.start + 1, second.state.seq + 1)
-    )
+    assert [e.seq for e in first.events + second.events] == list(range(first.start + 1, second.state.seq + 1))
     assert encoded(second.state) == encoded(folded(run))
 
 
@@ -151,7 +149,9 @@ async def test_subscribers_are_told_the_load_once_a_second(engine, follow, run, 
     workers.start(run, "--steps", "1000")
     follower, idle = await follow(), await follow()
     await follower.subscribe(run)
-    await follower.until(lambda: sum(isinstance(o, Resources) and o.worker_rss_mb is not None for o in follower.others) >= 2)
+    await follower.until(
+        lambda: sum(isinstance(o, Resources) and o.worker_rss_mb is not None for o in follower.others) >= 2
+    )
     assert idle.others == []
 
 

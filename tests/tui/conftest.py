@@ -250,3 +250,16 @@ def uncut() -> Callable[[Screen[object]], None]:
         assert all(screen.region.contains_region(place.region) for place in full.values())
 
     return check
+
+
+@pytest.fixture
+def until_seen() -> Callable[[Pilot[str], str], object]:
+    """Wait until a text is on the screen, with a deadline."""
+
+    async def wait(pilot: Pilot[str], text: str) -> None:
+        async with asyncio.timeout(30):
+            while text not in shown(pilot.app.screen):
+                await asyncio.sleep(0.05)
+                await pilot.pause()
+
+    return wait

@@ -1,0 +1,1 @@
+"""Speed and size of the product beside its peers, as ratios within one run: ``make bench``."""

@@ -1,0 +1,165 @@
+"""The commands that steer runs, without an engine: directly on the run directory, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logbert_engine.protocol.events import Metric, RunEnded
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir.journal import read_journal
+from logbert_engine.rundir.lock import holder
+
+SMALL = """
+import sys
+from logbert_engine.training import launch
+launch.worker_command = lambda run, restart_stage=False: [
+    sys.executable, sys.argv[1], str(run.root), *sys.argv[2].split(), *(["--restart-stage"] if restart_stage else [])
+]
+from logbert_engine.commands import main
+sys.exit(main(sys.argv[3:]))
+"""
+"""The command line with the small worker in place of the one that trains."""
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "logbert_engine", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def state_of(run) -> RunState:
+    state = RunState()
+    for event in read_journal(run.journal):
+        state.apply(event)
+    return state
+
+
+@pytest.fixture
+def small_command(run, workers, wait_until):
+    """Runs a command whose workers are small; they are ended with the test."""
+    script = Path(__file__).with_name("small_worker.py")
+
+    def run_it(options: str, *words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", SMALL, str(script), options, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    yield run_it
+    left = holder(run)
+    if left is not None:
+        os.kill(left.pid, 9)
+        wait_until(lambda: holder(run) is None)
+
+
+@pytest.fixture
+def training(run, workers, wait_until):
+    """A worker at work."""
+    worker = workers.start(run, "--steps", "4000")
+    wait_until(lambda: any(isinstance(e, Metric) for e in read_journal(run.journal)))
+    return worker
+
+
+@pytest.mark.parametrize(("word", "phase"), [("pause", "paused"), ("stop", "stopped")])
+def test_a_run_is_paused_or_stopped_when_the_command_returns(run, training, word, phase):
+    done = command(word, run.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{run.root} is {phase}; resume picks up at where it was left\n"
+    assert holder(run) is None
+    assert state_of(run).phase == phase
+    assert not run.control.exists()
+
+
+@pytest.mark.parametrize("word", ["pause", "stop"])
+def test_a_run_without_a_worker_is_not_paused(run, word):
+    done = command(word, run.root)
+    assert done.returncode == 1
+    assert done.stderr == f"logbert-engine: no worker is at work on {run.root}: the run is new.\n"
+
+
+def test_a_directory_without_a_run_is_named(tmp_path):
+    for word in ("pause", "resume", "restart-stage", "stop"):
+        done = command(word, tmp_path / "nothing")
+        assert done.returncode == 1
+        assert "is not a run directory" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_resume_returns_when_the_run_is_open_and_the_worker_goes_on(run, small_command, wait_until):
+    done = small_command("--steps 30", "resume", run.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    pid = state_of(run).pid
+    assert done.stdout == f"{run.root} goes on in process {pid}: stage_1_50pct, from its beginning\n"
+    wait_until(lambda: state_of(run).phase == "finished")
+    again = small_command("", "resume", run.root)
+    assert again.returncode == 1
+    assert "is finished" in again.stderr
+
+
+def test_resume_names_the_process_that_is_at_work(run, training, small_command):
+    done = small_command("", "resume", run.root)
+    assert done.returncode == 1
+    assert f"process {training.pid} is at work" in done.stderr
+
+
+def test_resume_says_why_a_worker_ended_before_it_opened_the_run(run, small_command):
+    done = small_command("--fail-before-opening", "resume", run.root)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "logbert-engine: the worker ended with exit status 3: the model does not fit on the device\n"
+    )
+    *_, last = read_journal(run.journal)
+    assert isinstance(last, RunEnded)
+
+
+def test_restart_stage_ends_the_worker_first(run, training, small_command):
+    done = small_command("--steps 4000", "restart-stage", run.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    training.wait()
+    state = state_of(run)
+    assert state.attempt == 2
+    assert state.pid != training.pid
+    assert "goes on in process" in done.stdout
+
+
+def test_status_tells_what_trains_and_finds_out_what_died(run, training):
+    lines = command("status").stdout.splitlines()
+    assert lines[0].startswith("engine: not running")
+    assert lines[1].startswith(f"{run.root}: training, stage 1/2, step ")
+    assert "100 sessions/s" in lines[1]
+    training.kill()
+    training.wait()
+    found = json.loads(command("status", "--json").stdout)
+    assert found["engine"] is None
+    (status,) = found["runs"]
+    assert status["phase"] == "failed"
+    assert status["sessions_per_s"] is None
+    assert status["worker_pid"] is None
+    assert status["reason"] == "the worker ended without a word"
+
+
+def test_status_and_stop_speak_with_the_engine(engine_process, wait_until):
+    one = engine_process()
+    wait_until(one.socket.exists)
+    status = json.loads(command("status", "--json").stdout)
+    assert status["engine"]["pid"] == one.process.pid
+    done = command("stop")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"engine {one.process.pid} has stopped; training goes on\n",
+    )
+    assert one.process.wait(10) == 0
+    again = command("stop")
+    assert again.returncode == 1
+    assert "no engine answers" in again.stderr

@@ -1,0 +1,184 @@
+"""Reading what inference wrote."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+
+import msgspec
+import pytest
+
+from logbert_engine.protocol.errors import DataError, EngineError
+from logbert_engine.protocol.messages import (
+    FRAME_LIMIT,
+    EventScore,
+    ReadResult,
+    ReadResults,
+    RunRef,
+    SessionResult,
+)
+
+
+def session(number: int, score: float, **more: object) -> SessionResult:
+    fields = {
+        "session_id": number,
+        "anomaly_score": score,
+        "is_anomaly": score > 2.0,
+        "threshold": 2.0,
+        "surprisal": 0.1,
+        "length": 3,
+        "reason": "event 5 where 4 was expected",
+    }
+    return SessionResult(**{**fields, **more})
+
+
+def write(path, sessions, meta=None):
+    path.write_bytes(msgspec.json.encode(sessions))
+    if meta is not None:
+        path.with_suffix(".meta.json").write_bytes(msgspec.json.encode(meta))
+    return path
+
+
+async def test_sessions_are_ranked_by_score_and_paged(engine, follow, tmp_path):
+    scores = [((i * 37) % 101) / 10 for i in range(101)]
+    path = write(tmp_path / "results.json", [session(i, s) for i, s in enumerate(scores)])
+    client = (await follow()).client
+    pages = [
+        await client.call("read_results", ReadResults(output=str(path), offset=o, most=40))
+        for o in (0, 40, 80)
+    ]
+    rows = [row for page in pages for row in page.rows]
+    assert [row.rank for row in rows] == list(range(101))
+    assert [row.anomaly_score for row in rows] == sorted(scores, reverse=True)
+    page = pages[0]
+    assert (page.total, page.anomalies, page.threshold) == (101, sum(s > 2 for s in scores), 2.0)
+    assert page.mean == pytest.approx(statistics.fmean(scores))
+    assert page.deviation == pytest.approx(statistics.pstdev(scores))
+    assert (page.lowest, page.highest) == (min(scores), max(scores))
+
+
+async def test_a_session_comes_whole_with_the_texts_of_its_events(engine, follow, tmp_path):
+    highest = [EventScore(position=1, event=5, surprisal=7.0, expected=[(4, 0.9), ("E9", 0.05)])]
+    sessions = [
+        session(1, 1.0),
+        session(2, 9.0, highest=highest, event_sequence=[1, 5], surprisals=[0.1, 7.0]),
+    ]
+    meta = {"templates": {"1": "start <*>", "4": "ok", "5": "failed <*>", "E9": "retry", "77": "elsewhere"}}
+    path = write(tmp_path / "results.json", sessions, meta)
+    client = (await follow()).client
+    detail = await client.call("read_result", ReadResult(output=str(path), rank=0))
+    assert detail.session == sessions[1]
+    assert detail.templates == {"1": "start <*>", "4": "ok", "5": "failed <*>", "E9": "retry"}
+    with pytest.raises(DataError, match="2 sessions, none of rank 2"):
+        await client.call("read_result", ReadResult(output=str(path), rank=2))
+
+
+async def test_results_that_are_written_again_are_read_again(engine, follow, tmp_path):
+    path = write(tmp_path / "results.json", [session(1, 1.0)])
+    client = (await follow()).client
+    assert (await client.call("read_results", ReadResults(output=str(path)))).total == 1
+    write(path, [session(1, 1.0), session(2, 2.0)])
+    assert (await client.call("read_results", ReadResults(output=str(path)))).total == 2
+
+
+async def test_no_results_at_all_are_a_page_without_rows(engine, follow, tmp_path):
+    client = (await follow()).client
+    page = await client.call("read_results", ReadResults(output=str(write(tmp_path / "r.json", []))))
+    assert (page.total, page.rows) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'[{"session_id": 1}]',
+        b"\xff",
+        b"[" * 100_000,
+        b'[{"session_id":1,"anomaly_score":null}]',
+    ],
+)
+async def test_a_file_that_holds_no_results_is_refused(engine, follow, tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    client = (await follow()).client
+    with pytest.raises(DataError, match="holds no results"):
+        await client.call("read_results", ReadResults(output=str(path)))
+
+
+async def test_pipes_directories_missing_and_relative_paths_are_refused(engine, follow, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    client = (await follow()).client
+    for path, says in [
+        (tmp_path / "pipe", "not a file"),
+        (tmp_path, "not a file"),
+        (tmp_path / "x", "cannot read"),
+    ]:
+        with pytest.raises(DataError, match=says):
+            await client.call("read_results", ReadResults(output=str(path)))
+    with pytest.raises(EngineError, match="not absolute"):
+        await client.call("read_results", ReadResults(output="results.json"))
+
+
+async def test_rows_and_sessions_too_long_for_a_frame_are_cut_to_what_fits(engine, follow, tmp_path):
+    long = session(
+        1,
+        9.0,
+        event_sequence=list(range(200_000)),
+        surprisals=[0.123456789] * 200_000,
+        highest=[EventScore(position=3, event=4, surprisal=1.0)],
+    )
+    wordy = [session(i, 1.0, reason="x" * 5000) for i in range(2, 600)]
+    path = write(tmp_path / "results.json", [long, *wordy])
+    client = (await follow()).client
+    detail = await client.call("read_result", ReadResult(output=str(path), rank=0))
+    assert detail.session.event_sequence is None
+    assert detail.session.highest == long.highest
+    page = await client.call("read_results", ReadResults(output=str(path), most=1000))
+    assert 100 < len(page.rows) < 300
+    assert len(msgspec.json.encode(page)) < FRAME_LIMIT
+
+
+async def test_a_hundred_thousand_sessions_open_while_other_calls_are_answered(engine, follow, tmp_path):
+    path = write(tmp_path / "results.json", [session(i, i % 1000 / 100) for i in range(100_000)])
+    client, other = (await follow()).client, (await follow()).client
+    import asyncio
+
+    start = time.monotonic()
+    opening = asyncio.create_task(client.call("read_results", ReadResults(output=str(path))))
+    longest = 0.0
+    while not opening.done():
+        before = time.monotonic()
+        await other.call("list_runs")
+        longest = max(longest, time.monotonic() - before)
+    page = await opening
+    print(f"opened in {time.monotonic() - start:.2f} s, the longest other call took {longest:.3f} s")
+    assert page.total == 100_000
+    assert longest < 1.0
+    before = time.monotonic()
+    await client.call("read_results", ReadResults(output=str(path), offset=50_000))
+    assert time.monotonic() - before < 0.5, "kept"
+
+
+async def test_a_run_offers_its_best_models_and_its_results(engine, follow, run, workers):
+    workers.start(run).wait()
+    for name in ("stage_1_50pct", "stage_2_100pct"):
+        stage = run.stage(name)
+        stage.checkpoints.mkdir(parents=True)
+        stage.best.write_bytes(b"weights")
+    write(run.root / "results.json", [session(1, 1.0)], {"templates": {}})
+    (run.root / "inference").mkdir()
+    write(run.root / "inference" / "later.json", [session(1, 1.0)])
+    os.utime(run.root / "results.json", (1, 1))
+    (run.root / "other.json").write_text("[1, 2]")
+    client = (await follow()).client
+    options = await client.call("inference_options", RunRef(run_dir=str(run.root)))
+    assert [(c.stage, c.valid_loss) for c in options.checkpoints] == [(2, 0.5), (1, 1.0)]
+    assert options.checkpoints[0].path == str(run.stage("stage_2_100pct").best)
+    assert [f.path for f in options.results] == [
+        str(run.root / "inference" / "later.json"),
+        str(run.root / "results.json"),
+    ]
+    assert options.data.endswith("/data")

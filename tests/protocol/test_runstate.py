@@ -1,0 +1,237 @@
+"""The fold over a run's journal."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logbert_engine.protocol.events import (
+    DataReady,
+    EpochEnded,
+    JournalEvent,
+    Log,
+    Metric,
+    ModelReady,
+    Progress,
+    RunEnded,
+    RunOpened,
+    StageEnded,
+    StagePlan,
+    StageStarted,
+    decode_event,
+    encode_event,
+)
+from logbert_engine.protocol.runstate import KEPT_LOG_LINES, RunState
+
+
+def plans(sessions: int = 0) -> list[StagePlan]:
+    steps = 10 if sessions else 0
+    return [
+        StagePlan(index=i, name=f"stage_{i}", ratio=i / 2, epochs=2, sessions=i * sessions, steps=steps)
+        for i in (1, 2)
+    ]
+
+
+def opened(attempt: int = 1) -> RunOpened:
+    return RunOpened(attempt=attempt, pid=7, host="here", preset="test", device="cpu", stages=plans())
+
+
+def data_ready() -> DataReady:
+    return DataReady(files=1, sessions=20, unique=9, events=5, train=18, valid=2, stages=plans(9))
+
+
+def metric(stage: int, step: int, total: int, **more: float) -> Metric:
+    return Metric(
+        stage=stage,
+        epoch=1,
+        step=step,
+        steps=10,
+        total_step=total,
+        loss=1.0 / total,
+        lr=0.1,
+        stage_s=step * 2.0,
+        **more,
+    )
+
+
+def epoch_ended(stage: int, epoch: int, total: int, valid: float, best: bool) -> EpochEnded:
+    return EpochEnded(
+        stage=stage,
+        epoch=epoch,
+        total_step=total,
+        train_loss=1.0,
+        valid_loss=valid,
+        seconds=1,
+        checkpoint="c",
+        best=best,
+    )
+
+
+def stage_ended(stage: int) -> StageEnded:
+    return StageEnded(
+        stage=stage,
+        sessions=9,
+        steps=10,
+        best_epoch=2,
+        train_loss=1.0,
+        best_valid_loss=0.5,
+        seconds=20.0,
+        peak_rss_mb=300.0,
+        checkpoint=f"stage_{stage}/best",
+        sha256="abc",
+    )
+
+
+def folded(*events: JournalEvent, state: RunState | None = None) -> RunState:
+    state = state or RunState()
+    for event in events:
+        state.apply(msgspec.structs.replace(event, seq=state.seq + 1, t=100.0 + state.seq))
+    return state
+
+
+def test_a_whole_run():
+    state = folded(opened(), Progress(phase="reading", done=1, total=2))
+    assert (state.phase, state.active, state.progress.done) == ("preparing", True, 1)
+    folded(data_ready(), ModelReady(parameters=5, architecture="bert", source="new"), state=state)
+    assert [s.plan.steps for s in state.stages] == [10, 10]
+    folded(StageStarted(stage=1), metric(1, 5, 5, rss_mb=200.0), state=state)
+    assert (state.phase, state.progress, state.current().step) == ("training", None, 5)
+    assert state.time_left() == (10.0, 30.0)
+    folded(epoch_ended(1, 1, 5, 0.7, best=True), metric(1, 10, 10, rss_mb=150.0), state=state)
+    folded(epoch_ended(1, 2, 10, 0.9, best=False), state=state)
+    assert state.current().best_valid_loss == 0.7
+    folded(stage_ended(1), StageStarted(stage=2, parent="stage_1/best", total_step=10), state=state)
+    assert [s.phase for s in state.stages] == ["done", "running"]
+    assert state.stages[0].checkpoint == "stage_1/best"
+    folded(metric(2, 10, 20), stage_ended(2), RunEnded(state="finished"), state=state)
+    assert (state.phase, state.active) == ("finished", False)
+    assert [s.phase for s in state.stages] == ["done", "done"]
+    assert state.curve.step == [5, 10, 20]
+    assert state.curve.valid_loss == [0.7, 0.9]
+    assert state.peak_rss_mb == 200.0
+    assert state.time_left() == (None, None)
+    assert (state.started_at, state.updated_at) == (100.0, 100.0 + state.seq - 1)
+
+
+def test_a_resume_in_mid_stage_cuts_what_is_trained_again():
+    state = folded(
+        opened(), data_ready(), StageStarted(stage=1), metric(1, 4, 4), epoch_ended(1, 1, 4, 0.6, best=True)
+    )
+    folded(
+        metric(1, 8, 8),
+        epoch_ended(1, 2, 8, 0.4, best=True),
+        RunEnded(state="failed", reason="killed"),
+        state=state,
+    )
+    assert (state.phase, state.stages[0].phase, state.reason) == ("failed", "interrupted", "killed")
+    folded(opened(2), StageStarted(stage=1, step=5, total_step=5), state=state)
+    assert (state.phase, state.reason, state.ended, state.attempt) == ("training", "", None, 2)
+    assert state.curve.step == [4]
+    assert state.curve.valid_step == [4]
+    stage = state.stages[0]
+    assert [(e.epoch, e.total_step) for e in stage.epochs] == [(1, 4)]
+    assert (stage.best_valid_loss, stage.step, stage.plan.steps) == (0.6, 5, 10)
+
+
+def test_a_stage_that_begins_again_forgets_what_it_had_and_what_came_after():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 10, 10), stage_ended(1))
+    folded(StageStarted(stage=2, total_step=10), metric(2, 9, 19), stage_ended(2), state=state)
+    folded(opened(2), StageStarted(stage=1), state=state)
+    for stage in state.stages:
+        assert (stage.step, stage.epochs, stage.seconds, stage.checkpoint, stage.sha256) == (
+            0,
+            [],
+            0.0,
+            "",
+            "",
+        )
+        assert (stage.best_valid_loss, stage.loss, stage.peak_rss_mb) == (None, None, None)
+    assert [s.phase for s in state.stages] == ["running", "planned"]
+    assert state.curve.step == []
+    assert state.stages[0].plan.steps == 10, "the plan is kept"
+
+
+def test_a_worker_that_left_no_word_leaves_no_running_stage_to_the_next_one():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 5, 5), opened(2))
+    assert [s.phase for s in state.stages] == ["interrupted", "planned"]
+    assert [s.plan.steps for s in state.stages] == [10, 10], "known sizes outlive an attempt"
+
+
+def test_events_that_are_in_change_nothing():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 5, 5))
+    before = msgspec.json.encode(state)
+    state.apply(msgspec.structs.replace(metric(1, 9, 9), seq=state.seq))
+    state.apply(msgspec.structs.replace(RunEnded(state="failed"), seq=1))
+    assert msgspec.json.encode(state) == before
+
+
+def test_only_the_latest_log_lines_are_kept():
+    state = folded(*(Log(level="info", message=str(i)) for i in range(KEPT_LOG_LINES + 7)))
+    assert len(state.logs) == KEPT_LOG_LINES
+    assert state.logs[0].message == "7"
+
+
+def test_two_runs_share_no_state():
+    one, other = RunState(), RunState()
+    folded(
+        opened(),
+        data_ready(),
+        StageStarted(stage=1),
+        metric(1, 5, 5),
+        Log(level="info", message="x"),
+        state=one,
+    )
+    assert (other.stages, other.logs, other.curve.step) == ([], [], [])
+
+
+_floats = st.none() | st.floats(0, 100)
+_stages = st.integers(-1, 4)
+_events = st.one_of(
+    st.builds(opened, st.integers(1, 3)),
+    st.builds(data_ready),
+    st.builds(Progress, phase=st.text(max_size=5), done=st.floats(0, 1), total=st.floats(0, 1)),
+    st.builds(StageStarted, stage=_stages, step=st.integers(0, 9), total_step=st.integers(0, 30)),
+    st.builds(
+        Metric,
+        stage=_stages,
+        epoch=st.integers(1, 2),
+        step=st.integers(0, 10),
+        steps=st.just(10),
+        total_step=st.integers(0, 30),
+        loss=_floats,
+        lr=st.floats(0, 1),
+        rss_mb=_floats,
+    ),
+    st.builds(
+        EpochEnded,
+        stage=_stages,
+        epoch=st.integers(1, 2),
+        total_step=st.integers(0, 30),
+        train_loss=_floats,
+        valid_loss=_floats,
+        seconds=st.floats(0, 9),
+        checkpoint=st.just("c"),
+        best=st.booleans(),
+    ),
+    st.builds(stage_ended, _stages),
+    st.builds(Log, level=st.just("info"), message=st.text(max_size=5)),
+    st.builds(RunEnded, state=st.sampled_from(["finished", "paused", "stopped", "failed"])),
+)
+
+
+@given(st.lists(_events, max_size=40), st.integers(0, 40))
+def test_a_snapshot_and_the_rest_equal_the_whole_whatever_the_journal_holds(events, cut):
+    """Also of a damaged journal: stages that no plan has, ends without a beginning."""
+    stamped = [msgspec.structs.replace(e, seq=i + 1) for i, e in enumerate(events)]
+    whole = RunState()
+    for event in stamped:
+        whole.apply(event)
+        whole.time_left()
+    part = RunState()
+    for event in stamped[:cut]:
+        part.apply(event)
+    there = msgspec.json.decode(msgspec.json.encode(part), type=RunState)
+    for event in stamped:  # the overlap changes nothing
+        there.apply(decode_event(encode_event(event)))
+    assert msgspec.json.encode(there) == msgspec.json.encode(whole)
