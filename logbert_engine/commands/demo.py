@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the data, train three stages, score the last day; print it, or show it in the console."""
-    from logbert_engine.demo.simulate import Scale  # noqa: PLC0415 - keeps `--help` fast
-    from logbert_engine.demo.writing import write_demo  # noqa: PLC0415
-    from logbert_engine.training.launch import launch  # noqa: PLC0415
-    from logbert_engine.training.prepare import prepare  # noqa: PLC0415
+    from logbert_engine.demo.simulate import Scale
+    from logbert_engine.demo.writing import write_demo
+    from logbert_engine.training.launch import launch
+    from logbert_engine.training.prepare import prepare
 
     data, run_dir = arguments.directory / "data", arguments.directory / "run"
     if not (data / "faults.csv").exists():
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if in_terminal:
         return _console(run_dir)
 
-    from logbert_engine.commands.following import follow  # noqa: PLC0415
+    from logbert_engine.commands.following import follow
 
     print(f"training preset demo in three progressive stages, in {run_dir}", flush=True)
     status = follow(layout, process, sys.stdout)
@@ -53,13 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _console(run_dir: Path) -> int:
     """Open the console on the run, as `logbert-tui RUN_DIR` would."""
-    import os  # noqa: PLC0415
+    import os
 
     os.execv(sys.executable, [sys.executable, "-m", "logbert_tui", str(run_dir)])
 
 
 def _score(run_dir: Path, data: Path) -> int:
-    from logbert_engine.detection.inference import infer  # noqa: PLC0415 - imports torch
+    from logbert_engine.detection.inference import infer
 
     output = run_dir / "results" / "demo.json"
     found = infer(run_dir, [data / "eval"], output)

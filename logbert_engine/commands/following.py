@@ -48,7 +48,9 @@ class _Lines:
             case StageStarted():
                 plan = self._state.stages[event.stage - 1].plan
                 at = f" after step {event.step}" if event.step else ""
-                self._line(f"{plan.name}: {plan.sessions:,} sessions, {plan.steps:,} steps{at}, from {event.parent}")
+                self._line(
+                    f"{plan.name}: {plan.sessions:,} sessions, {plan.steps:,} steps{at}, from {event.parent}"
+                )
             case EpochEnded():
                 best = " (best)" if event.best else ""
                 self._line(

@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run directory, a stage directory, a best_model.pt or an exported folder",
     )
     parser.add_argument(
-        "--input", type=Path, required=True, nargs="+", metavar="FILE|DIR", help="session files or directories"
+        "--input",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE|DIR",
+        help="session files or directories",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
     limit = parser.add_mutually_exclusive_group()
@@ -43,9 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"
     )
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
-    parser.add_argument("--allow-unknown", action="store_true", help="score logs that the checkpoint hardly knows")
+    parser.add_argument(
+        "--allow-unknown", action="store_true", help="score logs that the checkpoint hardly knows"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument("--progress", choices=["auto", "json", "none"], default="auto", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--progress", choices=["auto", "json", "none"], default="auto", help=argparse.SUPPRESS
+    )
 
 
 class _Progress:
@@ -76,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and say what was found."""
     if arguments.output.is_dir():
         raise DataError(f"--output {arguments.output} is a directory; give the file to write.")
-    from logbert_engine.detection.inference import infer  # noqa: PLC0415 - imports torch
+    from logbert_engine.detection.inference import infer
 
     progress = _Progress(arguments.progress)
     try:
@@ -100,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.progress == "json":
         print(json.dumps({"state": "finished", "message": message}), flush=True)
     elif arguments.json:
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         print(msgspec.json.encode(found).decode())
     else:

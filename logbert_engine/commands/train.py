@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="train on a growing share of the sessions, a folder a stage",
     )
-    parser.add_argument("--pretrained", metavar="ID|DIR", help="start from this pre-trained BERT or DistilBERT")
+    parser.add_argument(
+        "--pretrained", metavar="ID|DIR", help="start from this pre-trained BERT or DistilBERT"
+    )
     parser.add_argument("--start-ratio", type=float, metavar="R", help="share of the first stage")
     parser.add_argument("--step-size", type=float, metavar="R", help="how much the share grows each stage")
     parser.add_argument("--max-ratio", type=float, metavar="R", help="share of the last stage")
@@ -67,13 +69,13 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the worker; with --foreground stay until it has ended and pass on its status."""
-    from logbert_engine.training.launch import launch  # noqa: PLC0415 - keeps `--help` fast
-    from logbert_engine.training.prepare import prepare  # noqa: PLC0415
+    from logbert_engine.training.launch import launch
+    from logbert_engine.training.prepare import prepare
 
     layout = prepare(spec_of(arguments))
     process = launch(layout)
     if arguments.foreground:
-        from logbert_engine.commands.following import follow  # noqa: PLC0415
+        from logbert_engine.commands.following import follow
 
         return follow(layout, process, sys.stdout)
     where = Path(arguments.run_dir)

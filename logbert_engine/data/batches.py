@@ -39,7 +39,9 @@ class Pieces:
         return self.length + self.opens + self.closes
 
 
-def cut(lengths: NDArray[np.int64], sequences: NDArray[np.int64], counts: NDArray[np.int64], room: int) -> Pieces:
+def cut(
+    lengths: NDArray[np.int64], sequences: NDArray[np.int64], counts: NDArray[np.int64], room: int
+) -> Pieces:
     """Cut sequences into windows of at most ``room`` tokens; nothing is dropped.
 
     Windows of a long sequence follow one another; the last is moved back to full length, so its first events
@@ -71,8 +73,7 @@ def cut(lengths: NDArray[np.int64], sequences: NDArray[np.int64], counts: NDArra
 def pieces_of(store: Store, sessions: NDArray[np.int64], room: int) -> Pieces:
     """The pieces of the distinct sequences among some sessions, with how often each occurs there."""
     sequences, counts = np.unique(store.sequence_of[sessions], return_counts=True)
-    sequences = sequences.astype(np.int64)
-    return cut(store.lengths[sequences], sequences, counts.astype(np.int64), room)
+    return cut(store.lengths[sequences], sequences.astype(np.int64), counts.astype(np.int64), room)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,11 @@ class Batch:
 
 
 def assemble(
-    store: Store, pieces: Pieces, chosen: NDArray[np.int64], lookup: NDArray[np.int64], markers: tuple[int, int, int]
+    store: Store,
+    pieces: Pieces,
+    chosen: NDArray[np.int64],
+    lookup: NDArray[np.int64],
+    markers: tuple[int, int, int],
 ) -> Batch:
     """Gather pieces from the store into arrays.
 

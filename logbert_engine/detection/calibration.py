@@ -17,7 +17,8 @@ KEPT_SCORES = 10_000
 
 def log_surprisal(mean_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
     """The logarithm that scores are made from: surprisals of sessions lie skewed, their logs less so."""
-    return np.log(np.maximum(mean_surprisal, SMALLEST_SURPRISAL))
+    logs: NDArray[np.float64] = np.log(np.maximum(mean_surprisal, SMALLEST_SURPRISAL))
+    return logs
 
 
 def weighted_quantile(
@@ -27,7 +28,8 @@ def weighted_quantile(
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(counts[order])
     at = np.searchsorted(reached, np.maximum(1, np.ceil(shares * reached[-1])))
-    return values[order][np.minimum(at, len(values) - 1)]
+    found: NDArray[np.float64] = values[order][np.minimum(at, len(values) - 1)]
+    return found
 
 
 def calibrate(

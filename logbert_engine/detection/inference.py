@@ -14,11 +14,11 @@ from logbert_engine.detection.calibration import false_alarm_rate, threshold_for
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
 from logbert_engine.detection.wording import reason
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
+from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
 from logbert_engine.protocol.messages import EventScore, SessionResult
 from logbert_engine.rundir.atomic import replacing, write_file
-from logbert_engine.models.device import choose
 
 DEFAULT_THRESHOLD = 2.0
 DETAILED_RANKS = 1000
@@ -90,7 +90,9 @@ def infer(
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown)
-    scores = score_store(model, record, store, compute.device, lambda done, total: say("scoring", done, total))
+    scores = score_store(
+        model, record, store, compute.device, lambda done, total: say("scoring", done, total)
+    )
     if threshold is not None:
         limit = threshold
     else:
@@ -157,7 +159,9 @@ def results(
             label=None if label < 0 else label,
             highest=positions if detailed else positions[:POSITIONS_BRIEF],
             event_sequence=[store.events[i] for i in store.sequence(sequence)] if detailed else None,
-            surprisals=[round(float(v), 4) for v in scores.surprisals.values[begin:end]] if detailed else None,
+            surprisals=[round(float(v), 4) for v in scores.surprisals.values[begin:end]]
+            if detailed
+            else None,
         )
 
 
@@ -174,7 +178,9 @@ def _explain(
     for place in np.argsort(-values, kind="stable")[:POSITIONS_DETAILED].tolist():
         expected = scores.surprisals.expected[begin + place]
         probability = scores.surprisals.probability[begin + place]
-        named = [(record.vocabulary.event(int(i)), float(p)) for i, p in zip(expected, probability, strict=True)]
+        named = [
+            (record.vocabulary.event(int(i)), float(p)) for i, p in zip(expected, probability, strict=True)
+        ]
         positions.append(
             EventScore(
                 position=place,

@@ -70,7 +70,9 @@ def score_store(
         CheckpointError: the checkpoint has no calibration.
     """
     if record.calibration is None:
-        raise CheckpointError("the checkpoint has no calibration; use a best_model.pt or epoch file of a run.")
+        raise CheckpointError(
+            "the checkpoint has no calibration; use a best_model.pt or epoch file of a run."
+        )
     everything = np.arange(store.n_sessions, dtype=np.int64)
     pieces = pieces_of(store, everything, longest_input(model))
     scorer = Scorer(model.to(device), record.vocabulary, store, device, top=EXPECTED)

@@ -39,4 +39,6 @@ def reason(worst: EventScore, unseen: list[EventId], length: int, templates: Map
     event, probability = worst.expected[0]
     if event == worst.event:
         return f"nothing unexpected; least certain {place}: {named(worst.event, templates)}"
-    return f"expected {named(event, templates)} ({probability:.0%}) {place}, saw {named(worst.event, templates)}"
+    return (
+        f"expected {named(event, templates)} ({probability:.0%}) {place}, saw {named(worst.event, templates)}"
+    )

@@ -77,7 +77,11 @@ def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
     for name, tensor in model.state_dict().items():
         key = tensor.data_ptr()
         if key not in seen:
-            seen[key] = tensor.detach().to("cpu", torch.float32, copy=True) if tensor.is_floating_point() else tensor.cpu()
+            seen[key] = (
+                tensor.detach().to("cpu", torch.float32, copy=True)
+                if tensor.is_floating_point()
+                else tensor.cpu()
+            )
         state[name] = seen[key]
     return state
 
@@ -115,7 +119,9 @@ def read_payload(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(payload, dict) or payload.get("kind") != kind:
         raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
     if payload.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {payload.get('format')}, this version reads {FORMAT}: update it.")
+        raise CheckpointError(
+            f"{path} has format {payload.get('format')}, this version reads {FORMAT}: update it."
+        )
     return payload
 
 
@@ -148,7 +154,9 @@ def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) 
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"the weights in {where} do not fit its configuration; use another checkpoint.") from error
+        raise CheckpointError(
+            f"the weights in {where} do not fit its configuration; use another checkpoint."
+        ) from error
     return model
 
 
@@ -206,7 +214,9 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
             metadata={"format": "pt"},
         )
         (fresh / VOCABULARY_FILE).write_bytes(
-            msgspec.json.format(msgspec.json.encode({"vocabulary": record.vocabulary, "templates": record.templates}))
+            msgspec.json.format(
+                msgspec.json.encode({"vocabulary": record.vocabulary, "templates": record.templates})
+            )
         )
         if record.calibration is not None:
             (fresh / CALIBRATION_FILE).write_bytes(msgspec.json.encode(record.calibration))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBe
 from logbert_engine.models.vocabulary import PAD, Vocabulary
 from logbert_engine.presets.types import Encoder
 
-MaskedModel = BertForMaskedLM | DistilBertForMaskedLM
+MaskedModel: TypeAlias = Any
+"""``BertForMaskedLM`` or ``DistilBertForMaskedLM``; transformers has no types that strict checking can read."""
 
 
 def model_config(sizes: Encoder, vocabulary: Vocabulary) -> Any:

@@ -17,7 +17,7 @@ from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
 from logbert_engine.protocol.errors import CheckpointError
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers_logging.disable_progress_bar()
 
 _MODELS = {"bert": BertForMaskedLM, "distilbert": DistilBertForMaskedLM}
 
@@ -68,7 +68,11 @@ def _config(source: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError, StrictDataclassError) as error:
-        place = "the folder has no usable config.json" if Path(source).is_dir() else "there is no such folder here"
+        place = (
+            "the folder has no usable config.json"
+            if Path(source).is_dir()
+            else "there is no such folder here"
+        )
         raise CheckpointError(
             f"cannot load the pre-trained model {source!r}: {place}, and the Hugging Face hub does not give it "
             "(unknown id, or offline). Check the name, or give --pretrained a folder."

@@ -115,7 +115,9 @@ class Scorer:
             empty = np.zeros((*shape, 0), dtype=np.float32)
             return nll_BT, empty.astype(np.int32), empty, batch.events_BT
         p_MK, index_MK = log_p_MV[:, self._first :].topk(self._top, dim=-1)
-        top_BTK = self._spread((index_MK + self._first).float(), hidden_NT, shape, (self._top,)).astype(np.int32)
+        top_BTK = self._spread((index_MK + self._first).float(), hidden_NT, shape, (self._top,)).astype(
+            np.int32
+        )
         return nll_BT, top_BTK, self._spread(p_MK.exp(), hidden_NT, shape, (self._top,)), batch.events_BT
 
     def _spread(

@@ -7,6 +7,7 @@ import msgspec
 from logbert_engine.protocol.events import EpochEnded, Metric
 
 MOST_POINTS = 4096
+_PARTS = MOST_POINTS // 4
 
 
 class Curve(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -24,7 +25,7 @@ class Curve(msgspec.Struct, kw_only=True, omit_defaults=True):
     valid_loss: list[float | None] = []
 
     def add(self, metric: Metric) -> None:
-        """Append a point; past ``MOST_POINTS`` every second one goes, spikes stay."""
+        """Append a point; past ``MOST_POINTS`` half of them go, spikes stay."""
         self.step.append(metric.total_step)
         self.stage.append(metric.stage)
         self.loss.append(metric.loss)
@@ -50,17 +51,23 @@ class Curve(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.valid_loss = [self.valid_loss[i] for i in kept]
 
     def _thinned(self) -> list[int]:
-        """Indices to keep: of every four points the lowest and the highest loss."""
-        kept: list[int] = []
-        for start in range(0, len(self.step), 4):
-            group = list(range(start, min(start + 4, len(self.step))))
-            known = [(self.loss[i], i) for i in group if self.loss[i] is not None]
-            if known:
-                pair = {min(known)[1], max(known)[1]}
-            else:
-                pair = {group[-1]}
-            kept.extend(sorted(pair))
-        return kept
+        """Indices to keep: of each of equal parts of the steps so far the lowest and the highest loss, and the end.
+
+        Equal parts of the steps, not of the points: thinning again and again then keeps the beginning of a
+        long run as detailed as its end.
+        """
+        first, span = self.step[0], max(1, self.step[-1] - self.step[0])
+        lowest: dict[int, int] = {}
+        highest: dict[int, int] = {}
+        for i, (step, loss) in enumerate(zip(self.step, self.loss, strict=True)):
+            part = min(max(0, (step - first) * _PARTS // span), _PARTS)
+            known = self.loss[lowest[part]] if part in lowest else None
+            if known is None or (loss is not None and loss < known):
+                lowest[part] = i
+            known = self.loss[highest[part]] if part in highest else None
+            if known is None or (loss is not None and loss > known):
+                highest[part] = i
+        return sorted({*lowest.values(), *highest.values(), len(self.step) - 1})
 
     def _keep(self, indices: list[int]) -> None:
         if len(indices) == len(self.step):

@@ -29,7 +29,7 @@ def plan_stages(stages: Stages) -> list[StagePlan]:
     else:
         if stages.start_ratio > stages.max_ratio + _TOLERANCE:
             raise PresetError(
-                f"start ratio {stages.start_ratio} is above max ratio {stages.max_ratio}: lower --start-ratio."
+                f"start ratio {stages.start_ratio} is above max ratio {stages.max_ratio}; lower the first."
             )
         count = int((stages.max_ratio - stages.start_ratio) / stages.step_size + _TOLERANCE) + 1
         if count > _MOST_STAGES:

@@ -58,9 +58,8 @@ class Origin(msgspec.Struct, kw_only=True, frozen=True):
 
 def origin(stage: str, config: RunConfig, fingerprint: str) -> Origin:
     """The origin of a stage's states. Where the run may go on to (``max_ratio``) does not matter."""
-    decisive = msgspec.json.encode(
-        [config.model, config.data, config.training, config.stages.epochs, config.stages.start_ratio, config.seed]
-    )
+    stages = (config.stages.epochs, config.stages.start_ratio)
+    decisive = msgspec.json.encode([config.model, config.data, config.training, stages, config.seed])
     return Origin(stage=stage, config=hashlib.sha256(decisive).hexdigest(), data=fingerprint)
 
 

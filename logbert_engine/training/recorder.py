@@ -32,6 +32,7 @@ class _File(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write and flush one line."""
         try:
+            assert self.stream is not None
             self.stream.write(self.format(record) + self.terminator)
             self.flush()
         except OSError as error:
@@ -42,7 +43,7 @@ class _File(logging.FileHandler):
         try:
             super().close()
         except OSError:
-            self.stream = None  # type: ignore[assignment]
+            self.stream = None
 
 
 class Recorder:

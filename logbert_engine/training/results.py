@@ -68,7 +68,10 @@ def duration(seconds: float) -> str:
 
 def stage_table(results: RunResults) -> str:
     """The stages, a line each, in columns."""
-    head = f"{'stage':<18}{'share':>6}{'sessions':>11}{'distinct':>10}{'steps':>8}{'train':>9}{'valid':>9}{'time':>13}{'memory':>10}"
+    head = (
+        f"{'stage':<18}{'share':>6}{'sessions':>11}{'distinct':>10}{'steps':>8}"
+        f"{'train':>9}{'valid':>9}{'time':>13}{'memory':>10}"
+    )
     lines = [head, "-" * len(head)]
     for stage in results.stages:
         train = "" if stage.train_loss is None else f"{stage.train_loss:.4f}"

@@ -43,7 +43,7 @@ def run_stages(
         LogbertError: data, checkpoint or disk do not allow to go on; the message says which and why.
     """
     if not isinstance(config.model, Encoder):
-        raise PresetError(f"preset {config.preset} is a decoder, which this version lists but does not train.")
+        raise PresetError(f"preset {config.preset} is a decoder, which this version does not train.")
     context, plans = prepare_data(run, config, config.model, compute, recorder, wishes)
     before = 0
     for plan in plans:
@@ -69,7 +69,7 @@ def prepare_data(
     _report_rejected(run, store, recorder)
     if store.n_sessions < 2:
         raise DataError(
-            f"{data.path} has {store.n_sessions} usable session; training needs at least two, one to hold out."
+            f"{data.path} has {store.n_sessions} usable session; training needs two, one to hold out."
         )
     used = split(
         pick(store.n_sessions, data.sample_ratio, config.seed), data.valid_share, data.valid_most, config.seed
@@ -109,7 +109,7 @@ def prepare_data(
     recorder.log(
         "info",
         f"{len(files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
-        f"{len(vocabulary.events)} events; {len(used.train):,} to train on, the latest {len(used.valid):,} held out",
+        f"{len(vocabulary.events)} events; training on {len(used.train):,}, the latest {len(used.valid):,} held out",
     )
     return context, plans
 
@@ -150,9 +150,7 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
     return msgspec.structs.replace(plan, sessions=len(sessions), unique=unique, steps=steps)
 
 
-def _vocabulary(
-    run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split
-) -> Vocabulary:
+def _vocabulary(run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split) -> Vocabulary:
     """The first complete stage's vocabulary, else the events of all training sessions."""
     done = [run.stage(plan.name) for plan in plan_stages(config.stages) if complete(run.stage(plan.name))]
     if done:

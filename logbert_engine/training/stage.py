@@ -37,7 +37,7 @@ LoadModel = Callable[[], MaskedModel]
 
 
 class StageTrainer:
-    """Trains one stage. ``train`` returns when it is complete; an interruption leaves an exact state behind."""
+    """Trains one stage to its end; an interruption leaves an exact state behind."""
 
     def __init__(
         self, context: RunContext, plan: StagePlan, steps_before: int, parent: str, load: LoadModel
@@ -53,9 +53,7 @@ class StageTrainer:
         self._origin = exact.origin(plan.name, context.config, context.store.fingerprint)
         self._model = load().to(context.compute.device)
         self._optimizer = make_optimizer(self._model, context.config.training)
-        self._scaler = torch.amp.GradScaler(
-            context.compute.kind, enabled=context.compute.precision == "fp16"
-        )
+        self._scaler = torch.amp.GradScaler(context.compute.kind, enabled=context.compute.precision == "fp16")
         self._position = Position(started_at=datetime.now().isoformat(timespec="seconds"))
         self._pending: list[tuple[Tensor, float, Tensor]] = []
         self._warned_memory = False
@@ -104,9 +102,8 @@ class StageTrainer:
     def _announce(self, resumed: bool) -> None:
         plan, recorder = self._plan, self._context.recorder
         step = self._position.step
-        recorder.record(
-            StageStarted(stage=plan.index, parent=self._parent, step=step, total_step=self._steps_before + step)
-        )
+        total_step = self._steps_before + step
+        recorder.record(StageStarted(stage=plan.index, parent=self._parent, step=step, total_step=total_step))
         where = f"goes on after step {step}" if resumed else f"starts from {self._parent}"
         recorder.log(
             "info",
@@ -206,8 +203,8 @@ class StageTrainer:
         )
         if not math.isfinite(loss):
             raise RunError(
-                f"the loss of {self._plan.name} is not finite at step {position.step}; the best model so far is "
-                "untouched. Lower the learning rate (--set training.learning_rate=…) and restart the stage."
+                f"the loss of {self._plan.name} is not finite at step {position.step}; the best model so far "
+                "is untouched. Lower the learning rate (--set training.learning_rate=…) and restart the stage."
             )
         position.window_loss = position.window_weight = 0.0
         self._warn_memory(rss)
@@ -275,8 +272,8 @@ class StageTrainer:
         mark = ", the best so far" if best else ""
         context.recorder.log(
             "info",
-            f"{plan.name}: epoch {epoch}/{plan.epochs} train loss {train_loss:.4f} valid loss {valid_loss:.4f}"
-            f"{mark}, {seconds:,.1f} s",
+            f"{plan.name}: epoch {epoch}/{plan.epochs} train loss {train_loss:.4f} "
+            f"valid loss {valid_loss:.4f}{mark}, {seconds:,.1f} s",
         )
         if epoch < plan.epochs:  # so that a kill in the next epoch does not lose this one
             self._save_exact()
@@ -360,9 +357,8 @@ class StageTrainer:
         )
         context.recorder.log(
             "info",
-            f"{plan.name}: complete in {metrics.seconds:,.0f} s, best epoch {position.best_epoch} with valid loss "
-            f"{position.best_valid_loss:.4f}, peak memory {position.peak_rss_mb:,.0f} MB",
+            f"{plan.name}: complete in {metrics.seconds:,.0f} s, best epoch {position.best_epoch} "
+            f"with valid loss {position.best_valid_loss:.4f}, peak memory {position.peak_rss_mb:,.0f} MB",
         )
         context.recorder.sync()
         return metrics
-

@@ -1,4 +1,4 @@
-"""After each epoch: the surprisal of the fixed validation sample, and the calibration that follows from it."""
+"""After each epoch: the surprisal of the fixed validation sample, and the calibration from it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import LogbertError, StorageError
-from logbert_engine.protocol.events import EndState, RunEnded, RunOpened
+from logbert_engine.protocol.events import EndState, Level, RunEnded, RunOpened
 from logbert_engine.rundir import control
 from logbert_engine.rundir.atomic import storage_error, write_file
 from logbert_engine.rundir.checksums import remove_checked
@@ -59,7 +59,8 @@ def _work(run: RunLayout, config: RunConfig, wishes: Wishes, *, restart_stage: b
     try:
         state, reason, code = _train(run, config, recorder, wishes, attempt, point.in_words())
         resumes = "" if state == "finished" else resume_point(run, config.stages).in_words()
-        recorder.log("error" if state == "failed" else "info", f"run {state}: {reason}" if reason else f"run {state}")
+        level: Level = "error" if state == "failed" else "info"
+        recorder.log(level, f"run {state}: {reason}" if reason else f"run {state}")
         recorder.record(RunEnded(state=state, reason=reason, exit_code=code, resumes=resumes))
     except StorageError as error:
         print(error, file=sys.stderr)  # the journal cannot take it: the engine finds it here
@@ -99,7 +100,8 @@ def _train(
         )
         recorder.log(
             "info",
-            f"attempt {attempt} on {compute.name} ({compute.kind}, {compute.precision}), process {os.getpid()}: {where}",
+            f"attempt {attempt} on {compute.name} ({compute.kind}, {compute.precision}), "
+            f"process {os.getpid()}: {where}",
         )
         from logbert_engine.training.run import run_stages
 
@@ -113,7 +115,7 @@ def _train(
         return "failed", str(storage_error(Path(error.filename or run.root), error)), 1
     except MemoryError:
         return "failed", "out of host memory; a smaller batch (--set training.batch=…) needs less", 1
-    except Exception as error:  # the last stand: a bug must end as a recorded failure, not as silence
+    except Exception as error:  # noqa: BLE001 - the last stand: a bug must end as a recorded failure
         traceback.print_exc()
         return "failed", f"{type(error).__name__}: {error} (details in {run.worker_errors})", 1
     return "finished", "", 0
@@ -121,4 +123,3 @@ def _train(
 
 if __name__ == "__main__":
     sys.exit(main())
-

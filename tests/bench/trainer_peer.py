@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from logbert_engine.data.reading import read_sessions, session_files
 from logbert_engine.data.contract import Session
+from logbert_engine.data.reading import read_sessions, session_files
 from logbert_engine.models.encoder import new_model
 from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, Vocabulary
 from logbert_engine.presets.types import Encoder
@@ -54,7 +54,11 @@ def main() -> None:
     vocabulary = Vocabulary(events=sorted({e for s in sessions for e in s}, key=str), reserved=56)
     rows = [[CLS, *vocabulary.lookup(events).tolist(), END] for events in sessions]
     sizes = Encoder(
-        hidden=classic.WIDTH, layers=classic.LAYERS, heads=classic.HEADS, ffn=classic.FFN, dropout=classic.DROPOUT
+        hidden=classic.WIDTH,
+        layers=classic.LAYERS,
+        heads=classic.HEADS,
+        ffn=classic.FFN,
+        dropout=classic.DROPOUT,
     )
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:

@@ -65,14 +65,20 @@ def run() -> bool:
     """Print the table; whether the rate is at least twice the peer's."""
     os.environ.setdefault("LOGBERT_CACHE_DIR", tempfile.mkdtemp(prefix="bench-"))
     os.environ.setdefault("LOGBERT_STATE_DIR", tempfile.mkdtemp(prefix="bench-"))
-    rows: dict[str, list[dict[str, float]]] = {"transformers Trainer": [], "ours": [], "ours, each session visited": []}
+    rows: dict[str, list[dict[str, float]]] = {
+        "transformers Trainer": [],
+        "ours": [],
+        "ours, each session visited": [],
+    }
     for _ in range(ROUNDS):  # in turn, so that a noisy neighbour meets all of them
         with tempfile.TemporaryDirectory() as folder:
             rows["transformers Trainer"].append(_peer())
             rows["ours"].append(_ours(Path(folder) / "a", duplicate_weight=4))
             rows["ours, each session visited"].append(_ours(Path(folder) / "b", duplicate_weight=1))
-    print(f"training, {classic.WIDTH} wide, {classic.LAYERS} layers, {classic.HEADS} heads, FFN {classic.FFN}, "
-          f"batch {classic.BATCH}, dropout {classic.DROPOUT}, HDFS classic; median of {ROUNDS} rounds")
+    print(
+        f"training, {classic.WIDTH} wide, {classic.LAYERS} layers, {classic.HEADS} heads, FFN {classic.FFN}, "
+        f"batch {classic.BATCH}, dropout {classic.DROPOUT}, HDFS classic; median of {ROUNDS} rounds"
+    )
     print(f"{'':<28}{'sessions/s':>12}{'ratio':>8}{'events/s':>12}{'ratio':>8}")
     medians = {
         name: {key: statistics.median(r[key] for r in found) for key in ("sessions_per_s", "events_per_s")}

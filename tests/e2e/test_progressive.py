@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,15 @@ STAMP = r"\d{8}_\d{6}"
 
 def engine(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "logbert_engine", *map(str, words)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "logbert_engine", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.fixture(scope="module")
-def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory, trained once for the tests of this module by the command that users give."""
     run_dir = tmp_path_factory.mktemp("progressive") / "run"
     done = engine(
@@ -33,7 +35,7 @@ def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         *("--step-size", "0.1", "--max-ratio", "0.3", "--foreground"),
     )
     assert done.returncode == 0, done.stderr
-    yield run_dir
+    return run_dir
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,13 @@ def documented_tree() -> set[str]:
             rf"{stage}/checkpoints/SHA256SUMS",
             *(
                 rf"{stage}/checkpoints/best_model/{name}"
-                for name in (r"config\.json", r"model\.safetensors", r"vocabulary\.json", r"calibration\.json", "SHA256SUMS")
+                for name in (
+                    r"config\.json",
+                    r"model\.safetensors",
+                    r"vocabulary\.json",
+                    r"calibration\.json",
+                    "SHA256SUMS",
+                )
             ),
         }
     return tree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -37,13 +38,15 @@ async def server(answer: Answer, welcome: dict | None = None):
     tasks: set[asyncio.Task] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            request = json.loads(line)
-            if request["method"] == "hello":
-                send(writer, id=request["id"], result=welcome or WELCOME)
-            else:
-                await answer(request, writer)
-        writer.close()
+        try:
+            while line := await reader.readline():
+                request = json.loads(line)
+                if request["method"] == "hello":
+                    send(writer, id=request["id"], result=welcome or WELCOME)
+                else:
+                    await answer(request, writer)
+        finally:
+            writer.transport.abort()
 
     def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.ensure_future(talk(reader, writer)))
@@ -121,10 +124,11 @@ async def test_another_protocol_is_one_sentence(protocol):
 
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(client_module, "HELLO_DEADLINE_S", 0.1)
-    listening = await asyncio.start_unix_server(lambda r, w: None, socket_path())
-    with pytest.raises(EngineError, match="does not answer"):
-        await EngineClient.connect(socket_path(), "test")
-    listening.close()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(socket_path()))
+        silent.listen()
+        with pytest.raises(EngineError, match="does not answer"):
+            await EngineClient.connect(socket_path(), "test")
 
 
 async def test_calls_that_wait_and_later_ones_fail_when_the_engine_goes_away():

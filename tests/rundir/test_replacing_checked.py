@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logbert_engine.protocol.errors import CheckpointError, StorageError
+from logbert_engine.rundir.checksums import (
+    SUMS,
+    read_sums,
+    record_sums,
+    remove_checked,
+    replacing_checked,
+    sha256_of,
+    verify,
+)
+
+OLD, NEW = b"old weights", b"new weights, and more of them"
+
+KILLED_AT_EACH_STEP = """
+import os, sys
+from pathlib import Path
+from logbert_engine.rundir.checksums import replacing_checked
+
+point, after, path = int(sys.argv[1]), sys.argv[2] == "after", Path(sys.argv[3])
+calls = 0
+
+def counted(real):
+    def call(*arguments, **named):
+        global calls
+        calls += 1
+        if calls == point and not after:
+            os._exit(9)
+        try:
+            return real(*arguments, **named)
+        finally:
+            if calls == point:
+                os._exit(9)
+    return call
+
+for name in ("fsync", "replace", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+with replacing_checked(path) as file:
+    file.write(b"new weights, and more of them")
+os._exit(0)
+"""
+
+
+def put(path: Path, content: bytes) -> None:
+    with replacing_checked(path) as file:
+        file.write(content)
+
+
+def test_a_written_file_verifies_and_has_one_digest(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "best_model.pt"
+    for content in (OLD, NEW, NEW):
+        put(path, content)
+        assert path.read_bytes() == content
+        assert read_sums(path.parent) == {path.name: {verify(path)}}
+
+
+def test_the_sums_are_in_the_format_of_sha256sum(tmp_path: Path) -> None:
+    put(tmp_path / "epoch_1.pt", OLD)
+    put(tmp_path / "best_model.pt", NEW)
+    lines = (tmp_path / SUMS).read_text().splitlines()
+    assert lines == [f"{sha256_of(tmp_path / n)}  {n}" for n in ("best_model.pt", "epoch_1.pt")]
+
+
+@pytest.mark.parametrize("there_before", [True, False])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_any_step_leaves_a_whole_file_that_verifies(
+    tmp_path: Path, moment: str, there_before: bool
+) -> None:
+    path = tmp_path / "best_model.pt"
+    outcomes = set()
+    for point in range(1, 100):
+        for leftover in tmp_path.iterdir():
+            leftover.unlink()
+        if there_before:
+            put(path, OLD)
+        words = [sys.executable, "-c", KILLED_AT_EACH_STEP, str(point), moment, str(path)]
+        ended = subprocess.run(words, check=False, timeout=60).returncode
+        if path.exists():
+            verify(path)
+            outcomes.add(path.read_bytes())
+        else:
+            assert not there_before
+        if ended == 0:
+            break
+        put(path, NEW)  # what is left behind does not keep the next attempt from succeeding
+        assert read_sums(tmp_path) == {path.name: {verify(path)}}
+    assert point > 8, "the kills have missed the steps"
+    assert outcomes == ({OLD, NEW} if there_before else {NEW})
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
+def test_a_failed_sync_or_rename_is_an_error_and_the_file_still_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
+) -> None:
+    path = tmp_path / "best_model.pt"
+    put(path, OLD)
+    real, calls = getattr(os, call), 0
+
+    def failing(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, failing)
+    if call == "replace" and nth > 3:
+        put(path, NEW)
+        assert calls == 3, "sums, file, sums"
+        return
+    with pytest.raises(StorageError, match="disk full") as caught:
+        put(path, NEW)
+    monkeypatch.undo()
+    assert str(tmp_path) in str(caught.value)
+    verify(path)
+    assert path.read_bytes() in (OLD, NEW)
+    assert not list(tmp_path.glob(".*")), "a temporary file is left behind"
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "best_model.pt"
+    put(path, OLD)
+    before = (tmp_path / SUMS).read_bytes()
+    with pytest.raises(KeyError), replacing_checked(path) as file:
+        file.write(NEW)
+        raise KeyError("a bug in what writes")
+    assert path.read_bytes() == OLD
+    assert (tmp_path / SUMS).read_bytes() == before
+
+
+@pytest.mark.parametrize("place", [0, 5, -1])
+@pytest.mark.parametrize("bit", [0, 7])
+def test_a_flipped_bit_is_found_and_the_file_named(tmp_path: Path, place: int, bit: int) -> None:
+    path = tmp_path / "best_model.pt"
+    put(path, NEW)
+    content = bytearray(NEW)
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"best_model\.pt is damaged"):
+        verify(path)
+
+
+@pytest.mark.parametrize("place", [0, 10, 63])
+def test_a_digest_damaged_on_the_disk_is_found_too(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "best_model.pt"
+    put(path, NEW)
+    sums = bytearray((tmp_path / SUMS).read_bytes())
+    sums[place] ^= 0x80  # not UTF-8 any more
+    (tmp_path / SUMS).write_bytes(sums)
+    with pytest.raises(CheckpointError, match=r"best_model\.pt is damaged"):
+        verify(path)
+    put(path, OLD)
+    verify(path)
+
+
+def test_removing_a_file_removes_its_digest_alone(tmp_path: Path) -> None:
+    put(tmp_path / "resume.pt", OLD)
+    put(tmp_path / "best_model.pt", NEW)
+    remove_checked(tmp_path / "resume.pt")
+    remove_checked(tmp_path / "resume.pt")
+    assert set(read_sums(tmp_path)) == {"best_model.pt"}
+    assert not (tmp_path / "resume.pt").exists()
+
+
+def test_every_file_of_a_folder_can_be_recorded_at_once(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    record_sums(tmp_path)
+    record_sums(tmp_path)
+    assert read_sums(tmp_path) == {n: {verify(tmp_path / n)} for n in ("config.json", "model.safetensors")}

@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from logbert_engine.daemon.engine import Engine
+from logbert_engine.daemon.inference import Inferences
+from logbert_engine.daemon.server import serving
+from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.runfile import write_config
+from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.locations import socket_path
+from logbert_engine.protocol.messages import (
+    CheckpointInfo,
+    EventScore,
+    InferenceProgress,
+    ResultDetail,
+    RunSpec,
+    SessionResult,
+)
+from logbert_engine.rundir.layout import RunLayout
+from logbert_tui.app import LogbertApp
+from logbert_tui.screens.inference import progress_row
+from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
+from logbert_tui.screens.session import SessionScreen
+from logbert_tui.widgets.heat_strip import column_of, heat_bar, heat_columns
+from logbert_tui.widgets.line_list import LineList
+from logbert_tui.widgets.session_rows import SessionRows, probability
+
+SCORING = """
+import json, pathlib, sys
+for done in range(0, 101, 20):
+    print(json.dumps({"phase": "scoring", "done": done, "total": 100}), flush=True)
+words = dict(word.split("=", 1) for word in sys.argv if "=" in word)
+output = pathlib.Path(words["--output"])
+output.parent.mkdir(parents=True, exist_ok=True)
+record = {"session_id": "fresh", "anomaly_score": 3.5, "is_anomaly": True, "surprisal": 1.0, "length": 2}
+output.write_text(json.dumps([{**record, "threshold": float(words["--threshold"]), "reason": "just scored"}]))
+print(json.dumps({"state": "finished", "message": "done"}))
+"""
+WAITING = """
+import json, signal
+print(json.dumps({"phase": "scoring", "done": 30, "total": 120}), flush=True)
+signal.pause()
+"""
+FAILING = "import sys; sys.exit('logbert-engine: the checkpoint is of another vocabulary.')"
+TOTAL = 1234
+
+
+def scored(number: int) -> SessionResult:
+    """Session ``number`` of the results; the higher, the less anomalous."""
+    score = 9.0 - number / 100
+    first = EventScore(position=2, event="E9", surprisal=8.25, expected=[("E5", 0.72), ("E7", 0.09)])
+    second = EventScore(position=0, event="E1", surprisal=0.1, expected=[("E1", 0.9)])
+    kept = number < 50
+    return SessionResult(
+        session_id=f"blk_{number:05d}",
+        anomaly_score=score,
+        is_anomaly=score > 8,
+        threshold=8.0,
+        surprisal=2.5,
+        length=4,
+        reason=f"expected E5 (72%) at 3 of 4, saw E9 in session {number}",
+        identical=3 if number == 1 else 1,
+        unseen_events=2 if number == 2 else 0,
+        service_name="gateway",
+        timestamp="2025-08-22T14:05:00",
+        file="sessions.json",
+        highest=[first, second],
+        event_sequence=["E1", "E2", "E9", "E4"] if kept else None,
+        surprisals=[0.1, 0.5, 8.25, 2.5] if kept else None,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunLayout:
+    """A run directory with two stages' checkpoints."""
+    layout = RunLayout(tmp_path / "run")
+    write_config(
+        layout, resolve(RunSpec(data=str(tmp_path / "data"), run_dir=str(layout.root), preset="test"))
+    )
+    for name in ("stage_1_50pct", "stage_2_100pct"):
+        stage = layout.stage(name)
+        stage.checkpoints.mkdir(parents=True)
+        stage.best.write_bytes(b"weights")
+    return layout
+
+
+@pytest.fixture
+def results(run: RunLayout) -> Path:
+    path = run.root / "results" / "eval.json"
+    path.parent.mkdir()
+    path.write_bytes(msgspec.json.encode([scored(number) for number in reversed(range(TOTAL))]))
+    texts = {"E9": "Connection reset by <*>", "E5": "Request <*> accepted", "E1": "Request <*> from <*>"}
+    path.with_suffix(".meta.json").write_bytes(msgspec.json.encode({"templates": texts}))
+    return path
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    async with serving(socket_path()) as serving_engine:
+        yield serving_engine
+
+
+@asynccontextmanager
+async def on_inference(run: RunLayout, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[str]]:
+    """The console on the inference screen, connected over the engine's socket."""
+    app = LogbertApp(str(run.root), socket=socket_path(), inference=True)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.screen.query_one("#output", Input).value)
+        yield pilot
+
+
+def text_of(pilot: Pilot[str]) -> list[str]:
+    return [strip.text for strip in pilot.app.screen._compositor.render_strips()]
+
+
+async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(text_of(pilot))
+        await pilot.pause()
+
+
+async def until_text(pilot: Pilot[str], words: str) -> None:
+    await until(pilot, lambda: any(words in line for line in text_of(pilot)))
+
+
+def ranked(pilot: Pilot[str]) -> LineList:
+    return pilot.app.screen.query_one("#ranked", LineList)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
+async def test_the_latest_results_are_shown_ranked_without_scoring_again(
+    engine: Engine, run: RunLayout, results: Path, size: tuple[int, int]
+) -> None:
+    async with on_inference(run, size) as pilot:
+        await until_text(pilot, "blk_00000")
+        text = text_of(pilot)
+        assert all(len(line) == size[0] for line in text)
+        whole = "\n".join(text)
+        assert "1,234 sessions" in whole
+        assert "✗ 100 anomalies" in whole
+        for figure in ("threshold 8.00", "mean 2.8", "deviation 3.56", "min -3.33", "max 9.00"):
+            assert figure in whole
+        first = next(line for line in text if " blk_00000 " in line and "9.00" in line)
+        assert first.split()[:4] == ["│", "▌", "1", "9.00"] if size[0] == 120 else "▌" in first
+        assert "✗" in first
+        assert "expected E5" in first
+        assert "stage_2_100pct, best model" in whole
+        assert "2.0" in whole
+
+
+async def test_every_column_stands_under_its_title(engine: Engine, run: RunLayout, results: Path) -> None:
+    async with on_inference(run, (160, 40)) as pilot:
+        await until_text(pilot, "blk_00002")
+        text = text_of(pilot)
+        titles = next(line for line in text if "session" in line and "reason" in line)
+        for title, row, value in (
+            ("service", "blk_00000", "gateway"),
+            ("same", "blk_00001", "×3"),
+            ("unseen", "blk_00002", "2"),
+            ("reason", "blk_00000", "expected"),
+        ):
+            line = next(line for line in text if row in line)
+            begin = titles.index(title)
+            if title in ("same", "unseen"):
+                assert line[: begin + len(title)].endswith(f" {value}")
+            else:
+                assert line[begin:].startswith(value)
+
+
+async def test_pages_come_as_they_are_scrolled_to(engine: Engine, run: RunLayout, results: Path) -> None:
+    async with on_inference(run, (100, 30)) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("G")
+        await until_text(pilot, f"blk_{TOTAL - 1:05d}")
+        assert ranked(pilot).cursor == TOTAL - 1
+        line = next(line for line in text_of(pilot) if f"blk_{TOTAL - 1:05d}" in line and "1,234" in line)
+        assert "✗" not in line
+
+
+async def test_a_session_is_opened_event_by_event(engine: Engine, run: RunLayout, results: Path) -> None:
+    async with on_inference(run) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("j", "enter")
+        await until_text(pilot, "2 of 1,234")
+        await until_text(pilot, "Connection reset by <*>")
+        whole = "\n".join(text_of(pilot))
+        for words in (
+            "blk_00001",
+            "score 8.99",
+            "✗ anomaly",
+            "saw E9 in session 1",
+            "gateway · 2025-08-22T14:05:00 · 4 events · mean 2.50 nats · 3 alike · sessions.json",
+            "≠ E5 (72%), E7 (9%)",
+            "8.25 nats, 0.026% probable",
+            "72%  E5  Request <*> accepted",
+        ):
+            assert words in whole, whole
+        assert next(line for line in text_of(pilot) if "▌" in line).split()[1] == "3"
+        await pilot.press("n")
+        await until_text(pilot, "3 of 1,234")
+        await until_text(pilot, "2 never seen in training")
+        await pilot.press("p", "p")
+        await until_text(pilot, "1 of 1,234")
+        await pilot.press("p")
+        await until_text(pilot, "This is the first session.")
+        await pilot.press("escape", "escape")
+        await until_text(pilot, "1,234 sessions")
+        assert ranked(pilot).cursor == 1
+
+
+async def test_the_keys_of_a_session_go_to_its_surprises_and_copy_its_id(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run, (80, 24)) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("enter")
+        await until_text(pilot, "1 of 1,234")
+        await until(pilot, lambda: pilot.app.screen.query_one(LineList).cursor == 2)
+        await pilot.press("E")
+        assert pilot.app.screen.query_one(LineList).cursor == 0
+        await pilot.press("e")
+        assert pilot.app.screen.query_one(LineList).cursor == 2
+        await pilot.press("e")
+        await until_text(pilot, "No surprising event below.")
+        await pilot.press("y")
+        assert pilot.app.clipboard == "blk_00000"
+
+
+async def test_a_session_without_details_says_which_are_kept(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run, (80, 24)) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("G")
+        await until_text(pilot, "blk_01233")
+        await pilot.press("enter")
+        await until_text(pilot, "Only the most surprising events of this session were kept")
+        whole = "\n".join(text_of(pilot))
+        assert "score again with" in whole
+        assert "≠ E5 (72%), E7 (9%)" in whole
+        assert "normal" in whole
+
+
+async def test_scoring_shows_its_progress_and_then_what_it_found(engine: Engine, run: RunLayout) -> None:
+    engine.inferences = Inferences([sys.executable, "-c", SCORING])
+    async with on_inference(run, (100, 30)) as pilot:
+        await until_text(pilot, "Nothing was scored yet.")
+        output = pilot.app.screen.query_one("#output", Input)
+        assert output.value == f"{run.root}/results/data_stage_2.json"
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "just scored")
+        await until_text(pilot, "1 sessions")
+        await until(pilot, lambda: output.value == f"{run.root}/results/data_stage_2_2.json")
+        assert ranked(pilot).has_focus
+
+
+async def test_a_running_inference_is_shown_and_can_be_cancelled(engine: Engine, run: RunLayout) -> None:
+    engine.inferences = Inferences([sys.executable, "-c", WAITING])
+    async with on_inference(run, (100, 30)) as pilot:
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "25%  30 of 120")
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "An inference runs already; c cancels it.")
+        await pilot.press("c")
+        await until_text(pilot, "The inference was cancelled; no results were written.")
+        assert not any("30 of 120" in line for line in text_of(pilot))
+
+
+async def test_a_failed_inference_says_why_in_one_sentence(engine: Engine, run: RunLayout) -> None:
+    engine.inferences = Inferences([sys.executable, "-c", FAILING])
+    async with on_inference(run, (100, 30)) as pilot:
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "The inference failed: the checkpoint is of another vocabulary.")
+
+
+async def test_a_field_that_cannot_be_understood_is_named_before_anything_starts(
+    engine: Engine, run: RunLayout
+) -> None:
+    async with on_inference(run, (100, 30)) as pilot:
+        await pilot.press("d", "tab", "tab", *"much", "enter")
+        await until_text(pilot, "“much” is neither a score nor a share")
+        await pilot.press("escape", "escape")
+        assert ranked(pilot).has_focus
+
+
+async def test_another_checkpoint_and_another_results_file_are_chosen_by_keyboard(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run, (100, 30)) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("d", "up", "right")
+        await until_text(pilot, "stage_1_50pct, best model")
+        assert pilot.app.screen.query_one("#output", Input).value.endswith("/data_stage_1.json")
+        other = results.with_name("later.json")
+        other.write_bytes(msgspec.json.encode([scored(7)]))
+        await pilot.press("escape", "2")
+        await pilot.press("4")
+        await until(pilot, lambda: pilot.app.screen.query_one("#files", LineList).source.count == 2)
+        await pilot.press("o")
+        await until_text(pilot, "results/later.json")
+        names = [line for line in text_of(pilot) if "just now" in line]
+        await pilot.press(*["j"] * next(i for i, line in enumerate(names) if "later" in line), "enter")
+        await until_text(pilot, "blk_00007")
+        await until_text(pilot, "1 sessions")
+
+
+async def test_results_that_cannot_be_read_are_explained(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    await asyncio.to_thread(results.write_text, '[{"anomaly_score": "high"}]')
+    async with on_inference(run, (100, 30)) as pilot:
+        await until_text(pilot, "holds no results of logbert-engine infer")
+
+
+async def test_without_a_run_the_screen_says_what_to_do(engine: Engine) -> None:
+    app = LogbertApp(socket=socket_path())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show("inference")
+        await until_text(pilot, "No run is open. 1 chooses a preset")
+        await pilot.press("ctrl+s", "c", "enter", "o", "escape")
+        await pilot.pause()
+
+
+@pytest.mark.slow
+async def test_a_trained_run_is_scored_and_read_from_the_console(engine: Engine, tmp_path: Path) -> None:
+    def command(*words: str | Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "logbert_engine", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    data, run = tmp_path / "demo", RunLayout(tmp_path / "run")
+    command("demo-data", data, "--sessions", "400", "--days", "2")
+    command(
+        *("train", "--data", data / "sessions", "--run-dir", run.root, "--preset", "test", "--foreground"),
+        *("--sample-ratio", "1.0", "--max-files", "0"),
+    )
+    async with on_inference(run) as pilot:
+        inputs = pilot.app.screen.query_one("#inputs", Input)
+        inputs.value = str(data / "eval")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: ranked(pilot).source.count > 100, seconds=120)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SessionScreen))
+        await until_text(pilot, "nats")
+        assert (run.root / "results" / "eval_stage_1.json").is_file()
+
+
+def test_an_alarm_is_a_score_or_a_share() -> None:
+    assert parse_alarm("2.0") == (2.0, None)
+    assert parse_alarm(" -1.5 ") == (-1.5, None)
+    assert parse_alarm("0.5 %") == (None, pytest.approx(0.005))
+    for wrong in ("", "high", "0%", "100%", "nan", "inf", "1e400"):
+        with pytest.raises(LogbertError, match="such as"):
+            parse_alarm(wrong)
+
+
+def test_inputs_are_paths_with_spaces_quoted() -> None:
+    assert parse_inputs("/a '/b c'") == ["/a", "/b c"]
+    assert parse_inputs("~/logs", home="/home/ana") == ["/home/ana/logs"]
+    assert parse_inputs("here")[0] == str(Path.cwd() / "here")
+    with pytest.raises(LogbertError, match="quote each path"):
+        parse_inputs("/a 'b")
+    with pytest.raises(LogbertError, match="no input"):
+        parse_inputs("  ")
+
+
+def test_the_output_is_named_after_its_input_and_never_replaces_other_results() -> None:
+    checkpoint = CheckpointInfo(path="/run/s/best.pt", label="best", stage=3)
+    assert default_output("/run", "/data/day.json.gz", checkpoint, ()) == "/run/results/day_stage_3.json"
+    assert default_output("/run", "/a/x /b/y", None, ()) == "/run/results/x_and_1_more.json"
+    taken = {"/run/results/x_stage_3.json", "/run/results/x_stage_3_2.json"}
+    assert default_output("/run", "/a/x", checkpoint, taken) == "/run/results/x_stage_3_3.json"
+    with pytest.raises(LogbertError, match="no checkpoint yet"):
+        make_spec("", "/a", "/b", "2.0")
+
+
+def test_no_peak_is_lost_however_narrow_the_strip() -> None:
+    surprisals = [0.1] * 1000
+    surprisals[617] = 9.0
+    for width in (1, 7, 60, 120, 999, 1000, 2000):
+        columns = heat_columns(surprisals, width)
+        assert len(columns) == min(width, 1000)
+        assert columns[column_of(617, 1000, width)] == 9.0
+
+
+def test_a_bar_is_as_long_as_its_surprisal() -> None:
+    assert heat_bar(7.0, 14.0, 8).text == "████    "
+    assert heat_bar(0.0, 14.0, 8).text == " " * 8
+    assert heat_bar(float("inf"), 14.0, 8).text == "█" * 8
+    assert [heat_bar(value, 14.0, 8).tone for value in (0.5, 3.0, 5.0, 9.0)] == [
+        "heat-1",
+        "heat-2",
+        "heat-3",
+        "heat-4",
+    ]
+
+
+def test_text_of_a_session_cannot_steer_the_terminal() -> None:
+    session = msgspec.structs.replace(scored(0), event_sequence=["\x1b[2J", "E2", "E9", "E4"])
+    rows = SessionRows(ResultDetail(rank=0, session=session, templates={"E2": "a\x1b]52;c;x\x07b"}))
+    for index in range(rows.count):
+        text = "".join(span.text for span in rows.row(index, 80))
+        assert text.isprintable()
+
+
+def test_probabilities_have_as_many_digits_as_they_need() -> None:
+    assert [probability(p) for p in (1.0, 0.72, 0.0996, 0.0123, 0.0004, 0.00001)] == [
+        "100%",
+        "72%",
+        "10%",
+        "1.2%",
+        "0.04%",
+        "<0.01%",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_progress_fits_its_line(width: int) -> None:
+    progress = InferenceProgress(id=1, phase="scoring", done=1_234_567, total=2_464_136)
+    row = progress_row(progress, width)
+    assert sum(len(text) for text, _ in row) <= width
+    assert any("1,234,567 of 2,464,136" in text for text, _ in row)
