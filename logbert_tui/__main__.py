@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.errors import EngineError, LogbertError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,22 +58,23 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _open(options: argparse.Namespace) -> int:
-    from logbert_engine.protocol.starting import ensure_engine
     from logbert_tui.app import LogbertApp
 
-    if options.socket is None:
-        asyncio.run(ensure_engine())
     app = LogbertApp(
         os.path.abspath(os.path.expanduser(options.run_dir)) if options.run_dir else "",  # noqa: PTH100, PTH111 - no link is to be resolved
         socket=options.socket,
         read_only=options.read_only,
         data=options.data,
         inference=options.inference,
+        must_connect=True,
     )
     parting = app.run()
+    status = app.return_code or 0
+    if status and parting:
+        raise EngineError(parting)
     if parting:
         print(parting)
-    return app.return_code or 0
+    return status
 
 
 if __name__ == "__main__":

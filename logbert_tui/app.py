@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
@@ -42,6 +43,7 @@ class LogbertApp(App[str]):
         read_only: Refuse everything that changes a run.
         data: The data path to begin with.
         inference: Open the inference screen on the run.
+        must_connect: Leave with status 1 when the first attempt to connect fails; the result says why.
     """
 
     TITLE = "LogBERT"
@@ -63,6 +65,7 @@ class LogbertApp(App[str]):
         read_only: bool = False,
         data: str = "",
         inference: bool = False,
+        must_connect: bool = False,
     ) -> None:
         super().__init__()
         self.state = ConsoleState(read_only=read_only)
@@ -70,6 +73,7 @@ class LogbertApp(App[str]):
         self.data = data
         """The data path to begin with."""
         self._first_run, self._first_inference = run_dir, inference
+        self._must_connect = must_connect
         self._past: list[str] = []
         """Screens to go back to."""
         self._shown = ""
@@ -97,6 +101,10 @@ class LogbertApp(App[str]):
         await self.link.close()
 
     def _tick(self) -> None:
+        if self._must_connect and self.state.engine is None and self.state.connection == "lost":
+            self.exit(self.state.connection_problem, return_code=1)
+            return
+        self.state.expire(time.time())
         top = self.screen_stack[-1] if self.screen_stack else None  # none while the app is leaving
         if isinstance(top, ConsoleScreen):
             top.tick()

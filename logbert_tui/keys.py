@@ -36,7 +36,7 @@ TITLES: dict[Where, str] = {
     "text": "In texts",
     "form": "In the form",
     "choice": "On a choice",
-    "stop": "Stop a run",
+    "stop": "At a question",
 }
 
 
@@ -331,12 +331,12 @@ KEYS: tuple[Key, ...] = (
     Key("right,space", "choice.next", "next", "Next value.", "step(1)", "choice"),
     Key("left", "choice.previous", "previous", "Value before.", "step(-1)", "choice"),
     # The confirmation
-    Key("y", "stop.yes", "stop the run", "Stop it.", "answer(True)", "stop", 1, True),
+    Key("y", "stop.yes", "yes", "Do it.", "answer(True)", "stop", 1, True),
     Key(
         "n,escape",
         "stop.no",
-        "keep training",
-        "Let it train on.",
+        "no",
+        "Leave the run as it is.",
         "answer(False)",
         "stop",
         bar=2,

@@ -52,6 +52,11 @@ class EngineLink:
         self.on_connected: Callable[[], Awaitable[None]] | None = None
         """Called after each connection, once the run that is followed is subscribed to again."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the user's own engine on this machine, so that paths mean the same on both sides."""
+        return self._socket is None
+
     # Lifetime
 
     def start(self) -> None:

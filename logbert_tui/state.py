@@ -35,6 +35,8 @@ PARTS: tuple[Part, ...] = (
     "notices",
 )
 KEPT_NOTICES = 50
+SHOWN_S = 8.0
+"""How long a sentence that is neither a warning nor an error stays."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Notice:
     text: str
     severity: Severity = "info"
     t: float = 0.0
+
+
+def sentence(text: str) -> str:
+    """A message with a capital letter in front, as it stands alone on the screen."""
+    return text[:1].upper() + text[1:]
 
 
 @dataclass
@@ -86,6 +93,11 @@ class ConsoleState:
 
     def connected(self, welcome: Welcome) -> None:
         """The engine answered."""
+        if self.connection == "lost":  # what was said about the loss is over
+            self.notices = [
+                notice for notice in self.notices if notice.text != sentence(self.connection_problem)
+            ]
+            self.touch("notices")
         self.connection, self.connection_problem, self.engine = "connected", "", welcome
         self.touch("connection")
 
@@ -94,6 +106,7 @@ class ConsoleState:
         if (self.connection, self.connection_problem) != ("lost", problem):
             self.connection, self.connection_problem = "lost", problem
             self.touch("connection")
+            self.notice(problem, "warning")
 
     # The run that is followed
 
@@ -166,9 +179,16 @@ class ConsoleState:
 
     def notice(self, text: str, severity: Severity = "info") -> None:
         """Add a sentence for the user; the latest is shown until a key dismisses it or another comes."""
-        self.notices.append(Notice(text[:1].upper() + text[1:], severity, time.time()))
+        self.notices.append(Notice(sentence(text), severity, time.time()))
         del self.notices[:-KEPT_NOTICES]
         self.touch("notices")
+
+    def expire(self, now: float) -> None:
+        """Drop what was said by the way some seconds ago; warnings and errors stay until they are dismissed."""
+        kept = [n for n in self.notices if n.severity != "info" or now - n.t < SHOWN_S]
+        if len(kept) < len(self.notices):
+            self.notices = kept
+            self.touch("notices")
 
     def dismiss(self) -> bool:
         """Drop the notices; False when there was none."""

@@ -13,12 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """End the worker if there is one, start another, and say where it begins."""
-    from logbert_engine.commands.waiting import end_worker, layout_of, look, start_worker
+    from logbert_engine.commands.waiting import end_worker, layout_of, look_again, start_worker
     from logbert_engine.protocol.errors import RunError
     from logbert_engine.training.plan import resume_words
 
     layout = layout_of(arguments.run_dir)
-    found = look(layout)
+    found = look_again(layout)
     state = found.state if found.holder is None else end_worker(layout, "stop")
     if state.phase == "finished":
         raise RunError(f"{layout.root} is finished: all stages are complete.")

@@ -13,12 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the worker, wait until it has opened the run, and say where it picks up."""
-    from logbert_engine.commands.waiting import layout_of, look, start_worker
+    from logbert_engine.commands.waiting import layout_of, look_again, start_worker
     from logbert_engine.protocol.errors import RunError
     from logbert_engine.training.plan import resume_words
 
     layout = layout_of(arguments.run_dir)
-    found = look(layout)
+    found = look_again(layout)
     if found.holder is not None:
         raise RunError(f"process {found.holder.pid} is at work on {layout.root} already.")
     if found.state.phase == "finished":

@@ -36,6 +36,19 @@ def look(run: RunLayout) -> Condition:
     return settled(run, resume_words)
 
 
+def look_again(run: RunLayout) -> Condition:
+    """As ``look``, after a worker that has journaled its end has left: that may take it a moment.
+
+    Raises:
+        RunError: the directory holds no run.
+    """
+    found = look(run)
+    while found.holder is not None and found.state.ended is not None and found.holder.pid == found.state.pid:
+        time.sleep(_LOOK_S)
+        found = look(run)
+    return found
+
+
 def end_worker(run: RunLayout, wish: Wish) -> RunState:
     """Ask the worker to pause or stop, and wait until it is gone.
 

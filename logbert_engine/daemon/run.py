@@ -31,7 +31,9 @@ PROBE_EVERY_S = 1.0
 """How often the lock of a run is tried whose worker is not our child."""
 KEPT_EVENTS = 5000
 """Events that a client may have missed and still be sent one by one; for more it gets a snapshot."""
-_CHUNK = 1 << 20
+_CHUNK = 256 * 1024
+_BETWEEN_CHUNKS_S = 0.02
+"""After a burst in the journal: a client that reads at its best can then keep up."""
 _SNAPSHOT_LIMIT = FRAME_LIMIT - 4096
 """Leaves room for the envelope."""
 _logger = logging.getLogger(__name__)
@@ -201,6 +203,8 @@ class Run:
                 self._restart()
             self._take(news.events)
             more = news.more
+            if more and self._subscribers:
+                await asyncio.sleep(_BETWEEN_CHUNKS_S)
 
     def _news(self) -> _News:
         """In a thread: what the journal holds beyond the last look. One ``stat`` when nothing is new."""

@@ -59,8 +59,9 @@ async def resume(engine: Engine, _client: Connection, params: RunRef) -> Done:
     run = await engine.runs.get(params.run_dir)
     async with run.steering:
         await run.look()
-        await _refuse_when_at_work(run)
         _refuse_when_finished(run)
+        await _let_leave(run)
+        await _refuse_when_at_work(run)
         words = await asyncio.to_thread(resume_words, run.layout)
         await engine.runs.launch(run)
     return Done(message=f"resuming: {words}")
@@ -72,6 +73,7 @@ async def restart_stage(engine: Engine, _client: Connection, params: RunRef) -> 
     async with run.steering:
         await run.look()
         _refuse_when_finished(run)
+        await _let_leave(run)
         if run.child is not None or await _held(run):
             await _ask(run, "stop")
             await _until_gone(run)
@@ -97,6 +99,16 @@ async def _until_opened(run: Run) -> None:
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
         raise RunError(f"the worker of {run.run_dir} is still starting; try again in a moment.") from None
+
+
+async def _let_leave(run: Run) -> None:
+    """A worker that has journaled its end may need a moment to free its memory and be gone."""
+    at_work = await asyncio.to_thread(holder, run.layout)
+    pids = {at_work.pid} if at_work is not None else set()
+    if run.child is not None:
+        pids.add(run.child.process.pid)
+    if run.state.ended is not None and pids == {run.state.pid}:
+        await _until_gone(run)
 
 
 async def _until_gone(run: Run) -> None:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 import torch
@@ -29,16 +29,18 @@ from logbert_engine.rundir.layout import RunLayout, StageLayout
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VOCABULARY_FILE, CALIBRATION_FILE = "vocabulary.json", "calibration.json"
-_UNUSABLE = (
+UNUSABLE = (
     RuntimeError,
     EOFError,
     ValueError,
     LookupError,
     TypeError,
     AttributeError,
+    OSError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     StrictDataclassError,
+    SafetensorError,
 )
 """What damaged or foreign content raises on its way through torch, transformers and msgspec."""
 
@@ -99,8 +101,41 @@ def save_model(path: Path, model: MaskedModel, record: ModelRecord) -> None:
         "record": msgspec.to_builtins(record),
         "model": cpu_state(model),
     }
+    write_payload(path, payload)
+
+
+class _Sink:
+    """A file for ``torch.save``, which turns a failed write into an error of its own: this keeps the reason."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def write_payload(path: Path, payload: dict[str, Any]) -> None:
+    """Write a file of tensors and plain data in place of the old one, with its checksum.
+
+    Raises:
+        StorageError: no room, no permission. The old file is then as it was.
+    """
     with replacing_checked(path) as file:
-        torch.save(payload, file)
+        sink = _Sink(file)
+        try:
+            torch.save(payload, cast("IO[bytes]", sink))
+        except RuntimeError:
+            if sink.error is not None:
+                raise sink.error from None
+            raise
 
 
 def read_payload(path: Path, kind: str) -> dict[str, Any]:
@@ -131,7 +166,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise CheckpointError(
             f"{path} is not a checkpoint that can be loaded (truncated, damaged, or not written by logbert-engine)."
         ) from error
@@ -251,7 +286,7 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         calibration = None
         if calibration_path.exists():
             calibration = msgspec.json.decode(calibration_path.read_bytes(), type=Calibration)
-    except (OSError, ValueError, SafetensorError) as error:
+    except UNUSABLE as error:
         raise CheckpointError(f"{folder} is not an exported model of logbert-engine: {error}.") from error
     with _reading(folder):
         model = _empty_model(config)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, DistilBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
-from logbert_engine.models.checkpoint import VOCABULARY_FILE, load_export, load_model
+from logbert_engine.models.checkpoint import UNUSABLE, VOCABULARY_FILE, load_export, load_model
 from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
 from logbert_engine.protocol.errors import CheckpointError
@@ -67,7 +66,7 @@ def longest_pretrained(source: str) -> int:
 def _config(source: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, StrictDataclassError) as error:
+    except UNUSABLE as error:
         place = (
             "the folder has no usable config.json"
             if Path(source).is_dir()
@@ -91,7 +90,7 @@ def _quietly(load: Any, source: str, **options: Any) -> Any:
     logger.setLevel(logging.ERROR)
     try:
         return load(source, **options)
-    except (OSError, ValueError) as error:
+    except UNUSABLE as error:
         raise CheckpointError(
             f"cannot load the pre-trained model {source!r}: weights or tokenizer are missing or damaged, or the "
             "hub is out of reach. Check the name, or give --pretrained a whole folder."

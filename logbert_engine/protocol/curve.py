@@ -51,7 +51,7 @@ class Curve(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.valid_loss = [self.valid_loss[i] for i in kept]
 
     def _thinned(self) -> list[int]:
-        """Indices to keep: of each of equal parts of the steps so far the lowest and the highest loss, and the end.
+        """Indices to keep: the lowest and the highest loss of each of equal parts of the steps, and the end.
 
         Equal parts of the steps, not of the points: thinning again and again then keeps the beginning of a
         long run as detailed as its end.

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 import torch
 
-from logbert_engine.models.checkpoint import FORMAT, cpu_state, read_payload
+from logbert_engine.models.checkpoint import FORMAT, cpu_state, read_payload, write_payload
 from logbert_engine.models.device import Compute, random_state, set_random_state
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.runstate import EpochResult
-from logbert_engine.rundir.checksums import replacing_checked
 
 
 class Position(msgspec.Struct, kw_only=True):
@@ -84,8 +83,7 @@ def save(
         "random": random_state(compute),
         "device": compute.kind,
     }
-    with replacing_checked(path) as file:
-        torch.save(payload, file)
+    write_payload(path, payload)
 
 
 def read(path: Path, belongs: Origin) -> dict[str, Any]:

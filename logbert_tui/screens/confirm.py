@@ -1,7 +1,8 @@
-"""The question before a run is stopped."""
+"""A question before something that cannot be taken back at once."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -17,38 +18,35 @@ WIDTH = 54
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """Asks whether to stop; its result is True only on a clear yes.
+    """Asks; its result is True only on a clear yes.
 
     Args:
+        title: The question.
         run_dir: The run in question.
+        meaning: What a yes does.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("stop")
     CSS_PATH = "confirm.tcss"
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, title: str, run_dir: str, meaning: str) -> None:
         super().__init__()
-        self._run_dir = run_dir
+        self._question, self._run_dir, self._meaning = title, run_dir, meaning
 
     def compose(self) -> ComposeResult:
-        """The question, what it means, and the keys."""
+        """The run, what a yes means, and the keys."""
         keys: list[tuple[str, str]] = []
         for key in KEYS:
             if key.where == "stop":
-                keys += [(f"{key.display} ", "accent"), (f"{key.label}    ", "dim")]
-        rows: list[Row] = [
-            ((keep_end(self._run_dir, WIDTH), "strong"),),
-            (),
-            (("Finished stages and their checkpoints stay; the", ""),),
-            (("state within the current stage is saved, and a", ""),),
-            (("resume goes on from there. To leave the console", ""),),
-            (("and let it train on, press q instead.", ""),),
-            (),
-            tuple(keys),
-        ]
+                keys += [(f"{key.every_display} ", "accent"), (f"{key.label}    ", "dim")]
+        rows: list[Row] = [((keep_end(self._run_dir, WIDTH), "strong"),), ()]
+        rows += [((line, ""),) for line in textwrap.wrap(self._meaning, WIDTH)]
+        rows += [(), tuple(keys)]
         with Vertical(id="question") as box:
-            box.border_title = "Stop this run?"
-            yield Lines(rows)
+            box.border_title = self._question
+            lines = Lines(rows)
+            lines.styles.height = len(rows)
+            yield lines
 
     def action_answer(self, answer: bool) -> None:
         """Yes or no."""

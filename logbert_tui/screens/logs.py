@@ -12,7 +12,8 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import Input
+from textual.containers import Horizontal
+from textual.widgets import Input, Label
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
@@ -89,9 +90,9 @@ def status_row(view: LogView, name: str, width: int) -> Row:
     ]
     if view.searched is not None:
         left.append((f" searching {percent(view.searched)}, Esc stops ", "accent"))
-    elif view.says:
+    if view.says:
         left.append((f" {view.says} ", "warn"))
-    elif view.pattern is not None:
+    if view.pattern is not None and view.searched is None:
         place, count = view.counted()
         more = "" if buffer.at_start and buffer.at_end else "+"
         of = f"{place} of {count:,}{more}" if place else f"{count:,}{more}"
@@ -157,7 +158,11 @@ class LogsScreen(ConsoleScreen):
         yield FileLine()
         yield LogView()
         yield StatusLine()
-        yield Input(placeholder="regular expression; lower case finds both", id="search", compact=True)
+        with Horizontal(id="search-row"):
+            yield Label("/")
+            yield Input(
+                placeholder="regular expression; lower case finds both cases", id="search", compact=True
+            )
 
     def on_mount(self) -> None:
         """Begin to read."""
@@ -296,9 +301,8 @@ class LogsScreen(ConsoleScreen):
 
     def action_search(self) -> None:
         """Open the line to type a search into."""
-        box = self.query_one("#search", Input)
-        box.display = True
-        box.focus()
+        self.query_one("#search-row").display = True
+        self.query_one("#search", Input).focus()
 
     @on(Input.Submitted, "#search")
     def _search(self, event: Input.Submitted) -> None:
@@ -311,13 +315,13 @@ class LogsScreen(ConsoleScreen):
         self._close_search()
 
     def _close_search(self) -> None:
-        self.query_one("#search", Input).display = False
+        self.query_one("#search-row").display = False
         self.query_one(LogView).focus()
 
     def take_back(self) -> bool:
         """Esc closes the search line, stops a search, drops the matches."""
         view = self.query_one(LogView)
-        if self.query_one("#search", Input).display:
+        if self.query_one("#search-row").display:
             self._close_search()
         elif view.cancel_search():
             pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import ClassVar
 
 import msgspec
@@ -13,12 +15,13 @@ from textual.widgets import Input
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
 from logbert_engine.protocol.methods import DataPath, Plan
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens import picker_panels as panels
 from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.screens.picker_fields import Form
-from logbert_tui.screens.picker_form import placeholders, read_form
+from logbert_tui.screens.picker_form import placeholders, read_form, whole_path
 from logbert_tui.state import Part
 from logbert_tui.widgets.choice import Choice
 from logbert_tui.widgets.line_list import LineList
@@ -94,7 +97,7 @@ class PickerScreen(ConsoleScreen):
     def refresh_state(self, changed: set[Part]) -> None:
         """Presets, machine and runs as they come."""
         if "connection" in changed and self.state.engine is not None:
-            self.query_one(Form).suggest_run_dir(self.state.engine.default_run_dir)
+            self.query_one(Form).suggest_run_dir(self._default_run_dir())
             self._changed()
             self._checked = ""
             self._look()
@@ -125,6 +128,15 @@ class PickerScreen(ConsoleScreen):
             await self.console.refresh_runs()
         except LogbertError as error:
             self.state.notice(str(error), "error")
+
+    def _folder(self) -> str:
+        """What relative paths count from: where the console was started, if the engine sees the same files."""
+        return os.getcwd() if self.link.is_local else ""  # noqa: PTH109
+
+    def _default_run_dir(self) -> str:
+        if self.link.is_local:
+            return whole_path(DEFAULT_RUN_DIR, self._folder())
+        return self.state.engine.default_run_dir if self.state.engine is not None else ""
 
     def _fit_presets(self) -> None:
         """The header, and the same columns below it."""
@@ -180,7 +192,7 @@ class PickerScreen(ConsoleScreen):
     def _changed(self) -> None:
         """Read the form again, and ask for the plan when typing rests."""
         name = self._preset.name if self._preset is not None else ""
-        spec, problems = read_form(name, self.query_one(Form).typed())
+        spec, problems = read_form(name, self.query_one(Form).typed(), self._folder())
         if not self.state.engine and "run_dir" in problems:
             del problems["run_dir"]  # the engine's default comes with the connection
         self._spec = spec
@@ -214,7 +226,7 @@ class PickerScreen(ConsoleScreen):
         self.run_worker(self._look_soon(), group="data", exclusive=True)
 
     async def _look_soon(self) -> None:
-        path = self.query_one(Form).typed()["data"].strip()
+        path = whole_path(self.query_one(Form).typed()["data"], self._folder())
         if not path:
             self._data, self._data_problem, self._checking = None, "", False
             self._show_data()
@@ -233,9 +245,7 @@ class PickerScreen(ConsoleScreen):
 
     async def _rest(self) -> None:
         """Wait until typing has rested; a later change cancels the worker that waits here."""
-        from asyncio import sleep
-
-        await sleep(PAUSE_S)
+        await asyncio.sleep(PAUSE_S)
 
     def _show_data(self) -> None:
         lines = self.query_one("#check", Lines)

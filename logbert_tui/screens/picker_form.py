@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Literal, cast
 
@@ -57,13 +58,22 @@ def parse_count(name: str, text: str, least: int) -> int | None:
     return int(typed)
 
 
-def read_form(preset: str, typed: Mapping[str, str]) -> tuple[RunSpec, dict[str, str]]:
+def whole_path(typed: str, folder: str) -> str:
+    """A path that counts from a folder, whole; one that is whole already or begins with ``~`` stays."""
+    path = typed.strip()
+    if not path or not folder or path.startswith(("/", "~")):
+        return path
+    return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 - text alone, nothing is looked up
+
+
+def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[RunSpec, dict[str, str]]:
     """The run that the form describes.
 
     Args:
         preset: The chosen preset's name.
         typed: Text by field: data, run_dir, start_ratio, step_size, max_ratio, epochs_per_stage,
             sample_ratio, max_files, progressive (yes, no or empty), device.
+        folder: What relative paths count from; empty leaves them as they are, for an engine elsewhere.
 
     Returns:
         The run, and a sentence for each field that cannot be understood; those are left to the preset.
@@ -88,8 +98,8 @@ def read_form(preset: str, typed: Mapping[str, str]) -> tuple[RunSpec, dict[str,
         problems["run_dir"] = "Run dir: name the folder that the run is to live in."
     progressive = typed.get("progressive", "")
     spec = RunSpec(
-        data=typed.get("data", "").strip(),
-        run_dir=typed.get("run_dir", "").strip(),
+        data=whole_path(typed.get("data", ""), folder),
+        run_dir=whole_path(typed.get("run_dir", ""), folder),
         preset=preset,
         progressive=None if not progressive else progressive == "yes",
         start_ratio=shares.get("start_ratio"),

@@ -19,10 +19,23 @@ from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.state import Part
 from logbert_tui.widgets.chart import Chart, Window
+from logbert_tui.widgets.frame import KeyLine
 from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.timeline import Timeline
 
 CHART_EVERY_S = 0.25
+QUESTIONS = {
+    "stop": (
+        "Stop this run?",
+        "Finished stages and their checkpoints stay; the state within the current stage is saved, and a resume "
+        "goes on from there. To leave the console and let it train on, press q instead.",
+    ),
+    "restart_stage": (
+        "Train this stage again?",
+        "The run goes back to the last completed stage. What the current stage has learned so far is lost.",
+    ),
+}
+"""What is asked before something that a slip of a finger should not do to a run that trains."""
 TINY = 72
 """Columns below which the machine's gauges give way to one line."""
 
@@ -111,6 +124,7 @@ class RunScreen(ConsoleScreen):
         run = self.state.run
         width = max(20, self.size.width - 6)
         rows = panels.card_rows(run, width) if run is not None else []
+        self.query_one(KeyLine).hide(panels.idle_keys(run))
         self.set_class(bool(rows), "-ended")
         if rows:
             card.styles.height = len(rows)
@@ -143,14 +157,12 @@ class RunScreen(ConsoleScreen):
             )
         elif not self.state.run_dir:
             self.state.notice("No run is open. Press 1 to start one or to open a recent one.", "warning")
-        elif method == "stop":
-            self.app.push_screen(ConfirmScreen(self.state.run_dir), self._stop)
+        elif method in QUESTIONS and self.state.run is not None and self.state.run.active:
+            title, meaning = QUESTIONS[method]
+            question = ConfirmScreen(title, self.state.run_dir, meaning)
+            self.app.push_screen(question, lambda answer: self._ask(method) if answer else None)
         else:
             self._ask(method)
-
-    def _stop(self, answer: bool | None) -> None:
-        if answer:
-            self._ask("stop")
 
     def _ask(self, method: str) -> None:
         self.run_worker(self._control(method), name=method)

@@ -263,6 +263,17 @@ def card_rows(run: RunState, width: int) -> list[Row]:
     return rows
 
 
+def idle_keys(run: RunState | None) -> set[str]:
+    """The keys of the screen that do nothing in a run's present phase; they are bound all the same."""
+    if run is None:
+        return {"run.pause", "run.resume", "run.restart_stage", "run.stop", "run.scale", "run.zoom"}
+    if run.active:
+        return {"run.resume"}
+    if run.phase == "finished":
+        return {"run.pause", "run.resume", "run.restart_stage", "run.stop"}
+    return {"run.pause", "run.stop"}
+
+
 def _wrapped(text: str, width: int) -> list[Row]:
     import textwrap
 

@@ -135,9 +135,10 @@ def nice_range(low: float, high: float, ticks: int = 4) -> tuple[Range, list[flo
     rough = (high - low) / max(1, ticks)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    marks = [index * step for index in range(first, last + 1)]
-    return Range(marks[0], marks[-1]), marks
+    half = step / 2  # the limits are finer than the ticks, so that less of the height is left empty
+    first, last = math.floor(low / half + 1e-9), math.ceil(high / half - 1e-9)
+    marks = [index * half for index in range(first, last + 1) if index % 2 == 0]
+    return Range(first * half, last * half), marks
 
 
 def nice_end(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -114,6 +114,12 @@ class KeyLine(Lines):
         super().__init__()
         self._where = where
         self._actions: dict[str, str] = {}
+        self._hidden: frozenset[str] = frozenset()
+
+    def hide(self, ids: Iterable[str]) -> None:
+        """Leave out keys that do nothing now, by their ids."""
+        self._hidden = frozenset(ids)
+        self.update()
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
         """One row: the screen's keys and labels, and at the right those of every screen."""
@@ -121,7 +127,7 @@ class KeyLine(Lines):
         used = 1
         for key in key_bar(self._where):
             needs = len(key.display) + len(key.label) + 3
-            if used + needs <= width:
+            if key.id not in self._hidden and used + needs <= width:
                 used += needs
                 fitting.append(key)
         own = tuple(span for key in fitting if key.where == self._where for span in _key_spans(key))

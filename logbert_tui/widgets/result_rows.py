@@ -131,9 +131,11 @@ def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
     """What all sessions of the results come to, in one row or two."""
     share = page.anomalies / page.total if page.total else 0.0
     found: list[tuple[str, str]] = [
-        (f" {count(page.total)} sessions", "strong"),
+        (f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong"),
         ("   ", ""),
-        (f"✗ {count(page.anomalies)} anomalies", "bad" if page.anomalies else "good"),
+        (f"✗ {count(page.anomalies)} {'anomaly' if page.anomalies == 1 else 'anomalies'}", "bad")
+        if page.anomalies
+        else ("no anomaly", "good"),
         (f" ({share:.2%})", "dim"),
         ("   threshold ", "dim"),
         (f"{page.threshold:.2f}", ""),

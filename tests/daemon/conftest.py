@@ -40,6 +40,13 @@ def eventually(condition: Callable[[], bool], what: str = "") -> None:
         time.sleep(0.01)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, while the event loop goes on, until something has come about."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - of another process, or inside the engine
+            await asyncio.sleep(0.01)
+
+
 class Follower:
     """A client that subscribes and folds."""
 
@@ -87,6 +94,11 @@ Follow = Callable[..., Awaitable[Follower]]
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     return eventually
+
+
+@pytest.fixture
+def loop_until() -> Callable[..., Awaitable[None]]:
+    return until
 
 
 @pytest.fixture

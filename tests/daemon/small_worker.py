@@ -128,6 +128,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--pace", type=float, default=0.005)
     parser.add_argument("--restart-stage", action="store_true")
+    parser.add_argument("--leaves-slowly", action="store_true")
     parser.add_argument("--fail-before-opening", action="store_true")
     arguments = parser.parse_args()
     if arguments.fail_before_opening:
@@ -155,6 +156,8 @@ def main() -> int:
             state = worker.work(done, attempt + 1)
             journal.append(Log(level="info", message=f"run {state}"))
             journal.append(RunEnded(state=state, exit_code=0, resumes="where it was left"))
+        if arguments.leaves_slowly:
+            time.sleep(1)
         run.pid.unlink()
         control.clear(run)
     return 0

@@ -172,7 +172,7 @@ async def test_a_directory_without_a_run_is_refused(engine, follow, tmp_path):
             await follower.client.call(method, RunRef(run_dir=str(tmp_path)))
 
 
-async def test_the_engine_rests_when_nobody_looks_and_nobody_works(engine, follow, run):
+async def test_the_engine_rests_when_nobody_looks_and_nobody_works(engine, follow, run, loop_until):
     follower = await follow()
     await follower.subscribe(run)
     names = {task.get_name() for task in asyncio.all_tasks()}
@@ -182,9 +182,7 @@ async def test_the_engine_rests_when_nobody_looks_and_nobody_works(engine, follo
     def resting() -> bool:
         return not {t.get_name() for t in asyncio.all_tasks()} & {f"follow {run.root}", "load"}
 
-    async with asyncio.timeout(10):
-        while not resting():
-            await asyncio.sleep(0.05)
+    await loop_until(resting)
 
 
 async def test_metrics_arrive_soon_after_they_are_journaled(engine, follow, run):

@@ -52,11 +52,26 @@ async def test_pause_then_resume_goes_on_where_it_was(follow, run, ref, workers)
     assert steps == list(range(1, len(steps) + 1))
 
 
+async def test_a_run_can_be_resumed_as_soon_as_it_says_that_it_is_paused(follow, run, ref, workers):
+    """Its worker may still be there: it has a second left to live."""
+    async with serving(socket_path(), launcher=workers.launcher("--steps", "400", "--leaves-slowly")):
+        follower = await follow()
+        await follower.subscribe(run)
+        await follower.client.call("resume", ref)
+        await follower.until(lambda: follower.state.phase == "training")
+        await follower.client.call("pause", ref)
+        await follower.until(lambda: follower.state.phase == "paused")
+        assert workers.started[0].poll() is None
+        await follower.client.call("resume", ref)
+        await follower.until(lambda: follower.state.attempt == 2)
+        assert workers.started[0].poll() == 0
+
+
 async def test_a_second_worker_is_refused_by_name(follow, run, ref, workers):
     async with serving(socket_path(), launcher=workers.launcher("--steps", "4000")):
         follower = await follow()
         await follower.client.call("resume", ref)
-        with pytest.raises(RunError, match="process \\d+ .*at work"):
+        with pytest.raises(RunError, match=r"process \d+ .*at work"):
             await follower.client.call("resume", ref)
     assert len(workers.started) == 1
 
@@ -65,7 +80,7 @@ async def test_requests_to_a_run_without_a_worker_say_how_it_stands(engine, foll
     workers.start(run).wait()
     follower = await follow()
     for method in ("pause", "stop"):
-        with pytest.raises(RunError, match="no worker is at work on .*: the run is finished"):
+        with pytest.raises(RunError, match=r"no worker is at work on .*: the run is finished"):
             await follower.client.call(method, ref)
     assert control.pending(run) is None
 

@@ -53,6 +53,15 @@ def test_a_long_curve_stays_within_its_limit_and_keeps_every_spike():
     assert curve.lr == [s / 10 for s in curve.step], "columns stay together"
 
 
+def test_the_beginning_of_a_long_run_is_as_detailed_as_its_end():
+    curve = Curve()
+    for step in range(1, 60_001):
+        curve.add(metric(step, float(step % 97)))
+    quarters = [sum(low < s <= low + 15_000 for s in curve.step) for low in range(0, 60_000, 15_000)]
+    assert min(quarters[:3]) > 200
+    assert max(quarters[:3]) < 3 * min(quarters[:3])
+
+
 def test_the_newest_point_is_always_there():
     curve = Curve()
     for step in range(1, 3 * MOST_POINTS):

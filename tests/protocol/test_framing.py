@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -83,7 +84,5 @@ def test_a_bad_line_is_told_apart_from_json_of_another_shape(line, code):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_message_or_a_bad_frame(line):
-    try:
+    with suppress(BadFrame):
         assert isinstance(decode_frame(line, REQUESTS), Request)
-    except BadFrame as error:
-        assert str(error)

@@ -160,6 +160,14 @@ def test_without_a_terminal_one_sentence_and_status_1():
     assert done.stderr.count("\n") == 1
 
 
+async def test_an_engine_that_cannot_be_reached_ends_the_console_with_a_sentence_and_status_1(tmp_path):
+    app = LogbertApp(socket=tmp_path / "none.sock", must_connect=True)
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: app.return_code is not None, "the end")
+    assert app.return_code == 1
+    assert "none.sock" in app.return_value
+
+
 def test_inference_without_a_run_directory_is_refused(capsys):
     assert main(["--inference"]) == 1
     assert "RUN_DIR" in capsys.readouterr().err

@@ -21,7 +21,7 @@ async def test_the_help_reads_whole_at_any_size_by_scrolling(console, text_of, u
             await pilot.pause()
             seen += text_of(screen)
         flat = " ".join(seen.split())
-        for group in ("Everywhere", "Presets: start a run", "Run: watch and steer", "Stop a run"):
+        for group in ("Everywhere", "Presets: start a run", "Run: watch and steer", "At a question"):
             assert group in flat
         width = view.size.width - 1
         assert all(sum(len(text) for text, _ in row) <= width for row in help_text(width))

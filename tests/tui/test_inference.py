@@ -262,7 +262,7 @@ async def test_scoring_shows_its_progress_and_then_what_it_found(engine: Engine,
         assert output.value == f"{run.root}/results/data_stage_2.json"
         await pilot.press("ctrl+s")
         await until_text(pilot, "just scored")
-        await until_text(pilot, "1 sessions")
+        await until_text(pilot, " 1 session ")
         await until(pilot, lambda: output.value == f"{run.root}/results/data_stage_2_2.json")
         assert ranked(pilot).has_focus
 
@@ -314,7 +314,7 @@ async def test_another_checkpoint_and_another_results_file_are_chosen_by_keyboar
         names = [line for line in text_of(pilot) if "just now" in line]
         await pilot.press(*["j"] * next(i for i, line in enumerate(names) if "later" in line), "enter")
         await until_text(pilot, "blk_00007")
-        await until_text(pilot, "1 sessions")
+        await until_text(pilot, " 1 session ")
 
 
 async def test_results_that_cannot_be_read_are_explained(
@@ -322,7 +322,7 @@ async def test_results_that_cannot_be_read_are_explained(
 ) -> None:
     await asyncio.to_thread(results.write_text, '[{"anomaly_score": "high"}]')
     async with on_inference(run, (100, 30)) as pilot:
-        await until_text(pilot, "holds no results of logbert-engine infer")
+        await until_text(pilot, "logbert-engine infer (Expected")
 
 
 async def test_without_a_run_the_screen_says_what_to_do(engine: Engine) -> None:

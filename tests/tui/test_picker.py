@@ -105,6 +105,13 @@ def test_a_start_above_the_end_and_a_missing_run_directory_are_named():
     assert "Run dir" in problems["run_dir"]
 
 
+def test_relative_paths_count_from_where_the_console_was_started():
+    spec, _ = read_form("test", {"data": "logs/../sessions", "run_dir": "~/runs/a"}, "/home/ana/work")
+    assert (spec.data, spec.run_dir) == ("/home/ana/work/sessions", "~/runs/a")
+    spec, _ = read_form("test", {"data": "sessions", "run_dir": "/r"})
+    assert (spec.data, spec.run_dir) == ("sessions", "/r")
+
+
 def test_the_stages_of_the_documents_are_ten():
     spec, _ = read_form("transfer", {"run_dir": "r"})
     assert stage_ratios(BY_NAME["transfer"], spec) == pytest.approx([i / 10 for i in range(1, 11)])

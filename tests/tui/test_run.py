@@ -166,11 +166,33 @@ async def test_stopping_asks_first_and_no_is_no(console, story, text_of, uncut):
         uncut(pilot.app.screen)
         assert "Stop this run?" in text
         assert "Finished stages" in text
-        assert "keep training" in text
+        assert "n Esc no" in text
         await pilot.press("n")
         await pilot.pause()
         assert not isinstance(pilot.app.screen, ConfirmScreen)
         assert pilot.app.state.notices == []
+
+
+async def test_throwing_away_a_stage_in_training_asks_first(console, story, text_of):
+    async with console(events=story()) as pilot:
+        await pilot.press("R")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, ConfirmScreen)
+        assert "learned so far is lost" in text_of(pilot.app.screen)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(pilot.app.screen, ConfirmScreen)
+
+
+async def test_the_key_line_offers_what_can_be_done_now(console, story, text_of):
+    async with console(events=story()) as pilot:
+        line = text_of(pilot.app.screen).splitlines()[-1]
+        assert "p pause" in line
+        assert "r resume" not in line
+    async with console(events=story(end="paused")) as pilot:
+        line = text_of(pilot.app.screen).splitlines()[-1]
+        assert "p pause" not in line
+        assert "r resume" in line
 
 
 @pytest.mark.parametrize("key", ["p", "r", "R", "s"])

@@ -103,6 +103,7 @@ def test_the_same_loss_of_the_engine_is_told_once():
     assert state.versions["connection"] == version
     state.connected(welcome())
     assert (state.connection, state.connection_problem) == ("connected", "")
+    assert state.notices == []
 
 
 def test_notices_are_dismissed_together_and_once():
@@ -111,6 +112,16 @@ def test_notices_are_dismissed_together_and_once():
     assert state.notices[-1].text == "The disk is full"
     assert state.dismiss()
     assert not state.dismiss()
+
+
+def test_what_was_said_by_the_way_goes_and_errors_stay():
+    state = ConsoleState()
+    state.notice("pausing")
+    state.notice("the disk is full", "error")
+    state.expire(state.notices[0].t + 7)
+    assert len(state.notices) == 2
+    state.expire(state.notices[0].t + 9)
+    assert [notice.text for notice in state.notices] == ["The disk is full"]
 
 
 def test_leaving_says_that_training_goes_on_and_how_to_come_back(story):

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from logbert_engine.models.device import (
+    Compute,
+    choose,
+    device_mb,
+    free_memory,
+    random_state,
+    resident_mb,
+    set_random_state,
+)
+from logbert_engine.protocol.errors import DeviceError
+
+CPU = Compute(device=torch.device("cpu"), precision="fp32", name="CPU")
+
+
+def test_the_cpu_is_always_there_in_fp32_and_bf16() -> None:
+    compute = choose("cpu", "auto")
+    assert (compute.kind, compute.precision) == ("cpu", "fp32")
+    assert choose("cpu", "bf16").precision == "bf16"
+    assert "threads" in compute.name
+
+
+def test_auto_takes_the_best_device_that_is_there() -> None:
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose("auto", "auto").kind == best
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DeviceError, match=r"no cuda device on this machine.*cpu"):
+        choose("cuda", "auto")
+
+
+def test_fp16_on_the_cpu_is_refused() -> None:
+    with pytest.raises(DeviceError, match="fp16 is for GPUs"):
+        choose("cpu", "fp16")
+
+
+def test_mixed_precision_shortens_products_and_fp32_does_not() -> None:
+    a = torch.ones(2, 2)
+    with choose("cpu", "bf16").autocast():
+        assert (a @ a).dtype == torch.bfloat16
+    with choose("cpu", "fp32").autocast():
+        assert (a @ a).dtype == torch.float32
+
+
+def test_random_numbers_go_on_where_their_state_was_taken() -> None:
+    torch.manual_seed(5)
+    torch.rand(3)
+    state = random_state(CPU)
+    expected = torch.rand(8)
+    torch.rand(100)
+    set_random_state(CPU, state)
+    assert torch.equal(torch.rand(8), expected)
+
+
+def test_memory_is_told_in_megabytes_and_can_be_freed() -> None:
+    before = resident_mb()
+    block = bytearray(64 << 20)
+    block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
+    assert 40 < resident_mb() - before < 120
+    del block
+    free_memory(CPU)
+    assert resident_mb() - before < 40
+    assert device_mb(CPU) is None

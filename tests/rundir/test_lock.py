@@ -1,0 +1,140 @@
+"""One worker at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from logbert_engine.protocol.errors import RunError, StorageError
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import held, holder
+from logbert_engine.rundir.processes import ProcessIdentity, identify
+
+HOLDS = """
+import sys
+from pathlib import Path
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import held
+with held(RunLayout(Path(sys.argv[1]))):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def run(tmp_path) -> RunLayout:
+    return RunLayout(tmp_path / "run")
+
+
+@pytest.fixture
+def other(run):
+    """A process that holds the run directory."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(run.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_the_holder_is_named_while_it_holds(run):
+    assert holder(run) is None
+    with held(run):
+        assert holder(run) == identify()
+    assert holder(run) is None
+
+
+def test_a_second_one_learns_who_holds_it(run, other):
+    found = holder(run)
+    assert found is not None
+    assert (found.pid, found.alive()) == (other.pid, True)
+    with pytest.raises(RunError, match=f"is held by process {other.pid} on "), held(run):
+        pass
+
+
+def test_a_killed_holder_frees_it(run, other):
+    other.kill()
+    other.wait()
+    assert holder(run) is None
+    with held(run):
+        pass
+
+
+def test_looking_never_keeps_a_worker_out_and_lookers_see_no_one_but_holders(run):
+    """Any number of processes look ten times a second while workers come and go."""
+    with held(run):
+        pass
+    done = threading.Event()
+    seen: list[ProcessIdentity] = []
+
+    def look() -> None:
+        while not done.is_set():
+            found = holder(run)
+            if found is not None:
+                seen.append(found)
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    try:
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            assert holder(run) is None, "only looked at"
+        for _ in range(50):
+            with held(run):
+                pass
+    finally:
+        done.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_a_lock_file_with_other_content_is_still_a_lock(run, other):
+    run.lock.write_text("not an identity")
+    found = holder(run)
+    assert found is not None
+    assert not found.alive()
+    with pytest.raises(RunError, match="held by another process"), held(run):
+        pass
+
+
+def test_a_directory_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    run = RunLayout(tmp_path / "file" / "run")
+    assert holder(run) is None
+    with pytest.raises(StorageError, match="cannot write"), held(run):
+        pass
+
+
+def test_the_lock_does_not_pass_to_children(run):
+    with held(run):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert holder(run) is None
+    child.kill()
+    child.communicate()
+
+
+def test_a_process_is_not_mistaken_for_another_with_the_same_pid():
+    me = identify()
+    assert me.alive()
+    assert me.pid == os.getpid()
+    assert not ProcessIdentity(pid=me.pid, started=me.started - 100, host=me.host).alive()
+    assert not ProcessIdentity(pid=me.pid, started=me.started, host="elsewhere").alive()
+    assert not ProcessIdentity(pid=2**22 + 1, started=me.started, host=me.host).alive()
+
+
+def test_a_zombie_is_not_alive():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = identify(child.pid)
+    assert identity.alive()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not identity.alive()
+    child.communicate()
+    assert not identity.alive()
