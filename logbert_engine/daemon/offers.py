@@ -38,7 +38,15 @@ def options_of(run: RunLayout, losses: Mapping[str, float | None]) -> InferenceO
     found = [(path, path.stat()) for path in _candidates(run) if _holds_results(path)]
     results = [ResultsFile(path=str(p), written_at=s.st_mtime, size=s.st_size) for p, s in found]
     results.sort(key=lambda file: file.written_at, reverse=True)
-    return InferenceOptions(checkpoints=checkpoints, results=results, data=read_config(run).data.path)
+    return InferenceOptions(
+        checkpoints=checkpoints, results=results, data=str(_to_score(Path(read_config(run).data.path)))
+    )
+
+
+def _to_score(trained_on: Path) -> Path:
+    """A folder ``eval`` beside the training data, where there is one, else those data themselves."""
+    beside = trained_on.parent / "eval"
+    return beside if beside.is_dir() else trained_on
 
 
 def _candidates(run: RunLayout) -> list[Path]:

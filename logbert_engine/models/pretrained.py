@@ -109,6 +109,11 @@ def _rows_from_words(
     model: MaskedModel, tokenizer: Any, vocabulary: Vocabulary, templates: dict[str, str], seed: int
 ) -> tuple[Tensor, Tensor]:
     old_VD = model.get_input_embeddings().weight.detach()
+    if not len(tokenizer.all_special_ids) < len(tokenizer) <= len(old_VD):
+        raise CheckpointError(
+            f"the tokenizer of the pre-trained model {tokenizer.name_or_path!r} is missing or not its own "
+            f"({len(tokenizer)} words for {len(old_VD)} rows); give --pretrained a whole folder."
+        )
     rows_VD = _drawn_rows(old_VD, vocabulary.size, seed)
     markers = {
         PAD: tokenizer.pad_token_id,

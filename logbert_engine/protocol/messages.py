@@ -462,4 +462,4 @@ class InferenceOptions(msgspec.Struct, kw_only=True, omit_defaults=True):
     checkpoints: list[CheckpointInfo]
     results: list[ResultsFile]
     data: str = ""
-    """The data the run was trained on."""
+    """What to propose as input: evaluation sessions beside the training data, else those themselves."""

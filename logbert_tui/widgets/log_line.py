@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.widgets.cells import clean, crop, width_of
@@ -14,6 +15,9 @@ GUTTER = 2
 LONGEST_SHOWN = 20_000
 """Characters of one line that can be looked at."""
 
+_TROUBLE = re.compile("WARNING|ERROR|CRITICAL|Traceback|Error|Exception|Fatal|Killed")
+_BOUND_TO_LINE = re.compile(r"\\[AZBbnsSDWr]|\(\?|\[\^")
+"""Parts of a pattern that can mean something else in a page of lines than in one line."""
 _LEVEL_MARKS = {"error": ("✗ ", "bad"), "warning": ("▲ ", "warn"), "debug": ("· ", "dim")}
 _LEVEL_TONES = {"error": "bad", "warning": "warn", "debug": "dim", "info": "accent"}
 
@@ -36,9 +40,25 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         ) from error
 
 
-def is_trouble(line: str) -> bool:
-    """Whether the line is a warning or an error."""
-    return parse_line(line).level in ("warning", "error")
+class Wanted(NamedTuple):
+    """What is looked for in a log."""
+
+    in_line: Callable[[str], object]
+    """Whether a line is it."""
+    in_page: Callable[[str], object]
+    """Whether a page of lines may hold it; quick, and never false where a line is it."""
+
+
+def trouble() -> Wanted:
+    """A warning or an error."""
+    return Wanted(lambda line: parse_line(line).level in ("warning", "error"), _TROUBLE.search)
+
+
+def matching(pattern: re.Pattern[str]) -> Wanted:
+    """A line that matches."""
+    if _BOUND_TO_LINE.search(pattern.pattern):
+        return Wanted(pattern.search, lambda _page: True)
+    return Wanted(pattern.search, re.compile(pattern.pattern, pattern.flags | re.MULTILINE).search)
 
 
 def line_width(line: str) -> int:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from logbert_engine.protocol.messages import LogChunk
 from logbert_tui.widgets.log_buffer import split_lines
+from logbert_tui.widgets.log_line import Wanted
 
 Step = Literal[1, -1]
 PAGE_BYTES = 128 * 1024
@@ -29,17 +30,17 @@ async def seek_pages(
     read: Read,
     position: int,
     size: int,
-    test: Callable[[str], bool],
+    wanted: Wanted,
     step: Step,
     progress: Callable[[float], None],
 ) -> tuple[LogChunk, int] | None:
-    """Read a log on from a byte until a line passes a test.
+    """Read a log on from a byte until a line is what is wanted.
 
     Args:
         read: Reads the log.
         position: Where to begin, the beginning of a line.
         size: Bytes of the log.
-        test: What is looked for.
+        wanted: What is looked for.
         step: 1 towards the end, -1 towards the beginning.
         progress: Told the share of the log that lies behind the search, 0 to 1, after each page.
 
@@ -53,9 +54,9 @@ async def seek_pages(
             chunk = await read_span(read, max(0, position - PAGE_BYTES), position)
         if chunk is None:
             return None
-        lines = split_lines(chunk.text)
+        lines = split_lines(chunk.text) if wanted.in_page(chunk.text) else []
         for index in range(len(lines)) if step > 0 else range(len(lines) - 1, -1, -1):
-            if test(lines[index]):
+            if wanted.in_line(lines[index]):
                 return chunk, index
         after = chunk.end if step > 0 else chunk.start
         if after == position:

@@ -13,7 +13,7 @@ from textual.message import Message
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import LogChunk
 from logbert_tui.widgets.log_buffer import LogBuffer
-from logbert_tui.widgets.log_line import compile_pattern, is_trouble, line_row, line_width
+from logbert_tui.widgets.log_line import Wanted, compile_pattern, line_row, line_width, matching, trouble
 from logbert_tui.widgets.log_seek import PAGE_BYTES, Step, read_span, seek_pages
 from logbert_tui.widgets.rows import RowsView, Span
 
@@ -303,7 +303,7 @@ class LogView(RowsView):
         if self._matches:
             self._go_to(self._matches[at] if at < len(self._matches) else self._matches[-1])
         else:
-            self._start_seek(self._test(), -1, "match", other_way=True)
+            self._start_seek(matching(self.pattern), -1, "match", other_way=True)
 
     def next_match(self, step: Step) -> None:
         """Go to the next line that matches: 1 down, -1 up."""
@@ -311,11 +311,11 @@ class LogView(RowsView):
             self.says = "Nothing is searched for: / searches."
             self._tell()
             return
-        self._start_seek(self._test(), step, "match")
+        self._start_seek(matching(self.pattern), step, "match")
 
     def next_trouble(self, step: Step) -> None:
         """Go to the next warning or error: 1 down, -1 up."""
-        self._start_seek(is_trouble, step, "warning or error")
+        self._start_seek(trouble(), step, "warning or error")
 
     def cancel_search(self) -> bool:
         """Stop a search that runs; False when none does."""
@@ -326,11 +326,6 @@ class LogView(RowsView):
             self.says = "The search was stopped."
             self._tell()
         return running
-
-    def _test(self) -> Callable[[str], bool]:
-        pattern = self.pattern
-        assert pattern is not None
-        return lambda line: pattern.search(line) is not None
 
     def _find(self, start: int, stop: int) -> None:
         """Look for matches in lines that are new."""
@@ -351,12 +346,10 @@ class LogView(RowsView):
         self.repaint()
         self._tell()
 
-    def _start_seek(
-        self, test: Callable[[str], bool], step: Step, what: str, *, other_way: bool = False
-    ) -> None:
-        self.run_worker(self._seek(test, step, what, other_way), group="seek", exclusive=True)
+    def _start_seek(self, wanted: Wanted, step: Step, what: str, *, other_way: bool = False) -> None:
+        self.run_worker(self._seek(wanted, step, what, other_way), group="seek", exclusive=True)
 
-    async def _seek(self, test: Callable[[str], bool], step: Step, what: str, other_way: bool) -> None:
+    async def _seek(self, wanted: Wanted, step: Step, what: str, other_way: bool) -> None:
         """Find the next line in what is held, then in the file beyond it."""
         origin = self.mark
         if origin is None or not self.top <= origin < self.top + self.page:
@@ -364,14 +357,14 @@ class LogView(RowsView):
         lines = self.buffer.lines
         held = range(origin + 1, len(lines)) if step > 0 else range(min(origin, len(lines)) - 1, -1, -1)
         for index in held:
-            if test(lines[index]):
+            if wanted.in_line(lines[index]):
                 self._go_to(index)
                 return
         try:
             async with self._lock:
-                found = await self._seek_beyond(test, step)
+                found = await self._seek_beyond(wanted, step)
                 if not found and other_way:
-                    found = await self._seek_beyond(test, 1 if step < 0 else -1)
+                    found = await self._seek_beyond(wanted, 1 if step < 0 else -1)
         finally:
             self.searched = None
         if not found:
@@ -379,7 +372,7 @@ class LogView(RowsView):
             self.says = self.problem or f"No {what} {where}."
         self._tell()
 
-    async def _seek_beyond(self, test: Callable[[str], bool], step: Step) -> bool:
+    async def _seek_beyond(self, wanted: Wanted, step: Step) -> bool:
         """Read on in one direction until a line passes; hold its page then."""
 
         def progress(share: float) -> None:
@@ -387,7 +380,7 @@ class LogView(RowsView):
             self._tell()
 
         position = self.buffer.end if step > 0 else self.buffer.start
-        found = await seek_pages(self._chunk, position, self.buffer.size, test, step, progress)
+        found = await seek_pages(self._chunk, position, self.buffer.size, wanted, step, progress)
         if found is None:
             return False
         chunk, index = found

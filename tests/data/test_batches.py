@@ -28,9 +28,7 @@ def test_cutting_drops_no_event_and_no_window_exceeds_the_room(lengths: list[int
     pieces = cut_all(lengths, room)
     seen: dict[int, set[int]] = defaultdict(set)
     for i in range(len(pieces)):
-        seen[int(pieces.sequence[i])].update(
-            range(pieces.start[i], pieces.start[i] + int(pieces.length[i]))
-        )
+        seen[int(pieces.sequence[i])].update(range(pieces.start[i], pieces.start[i] + int(pieces.length[i])))
     assert seen == {100 + i: set(range(n)) for i, n in enumerate(lengths)}
     assert pieces.tokens.max() <= room
     assert pieces.length.min() >= 1

@@ -17,7 +17,7 @@ from logbert_engine.protocol.errors import LogbertError, StorageError
 from logbert_engine.protocol.messages import LogChunk
 from logbert_tui.widgets.cells import clean, crop, width_of
 from logbert_tui.widgets.log_buffer import LogBuffer, parse_line
-from logbert_tui.widgets.log_line import compile_pattern, line_row
+from logbert_tui.widgets.log_line import compile_pattern, line_row, matching, trouble
 from logbert_tui.widgets.log_view import LogView
 
 
@@ -399,3 +399,56 @@ def test_a_crop_never_takes_more_than_its_width(text: str, start: int, width: in
     assert width_of(piece) <= width
     if width_of(text) >= start + width:
         assert width_of(piece) == width
+
+
+patterns = st.lists(
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            " ",
+            r"\d",
+            r"\s",
+            r"\S",
+            r"\b",
+            r"\B",
+            "^",
+            "$",
+            ".",
+            "[^a]",
+            "(?=b)",
+            "(?<!a)",
+            r"\A",
+            r"\Z",
+            "b*",
+            "|",
+        ]
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(patterns, st.lists(st.text("ab 1", max_size=6), min_size=1, max_size=6))
+def test_a_page_is_never_passed_over_when_a_line_of_it_matches(pieces: list[str], lines: list[str]) -> None:
+    try:
+        wanted = matching(compile_pattern("".join(pieces)))
+    except LogbertError:
+        return
+    page = "".join(line + "\n" for line in lines)
+    if any(wanted.in_line(line) for line in lines):
+        assert wanted.in_page(page)
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR", "CRITICAL"])
+def test_a_page_with_trouble_is_never_passed_over(level: str) -> None:
+    for text in (
+        line(1, level),
+        "ValueError: no\n",
+        "torch.OutOfMemoryError\n",
+        "Killed\n",
+        "Fatal Python error\n",
+    ):
+        assert trouble().in_line(text.rstrip("\n"))
+        assert trouble().in_page(line(0) + text)
+    assert not trouble().in_page(line(0) + line(1))
