@@ -171,6 +171,7 @@ KEYS: tuple[Key, ...] = (
         "picker",
         bar=22,
     ),
+    Key("c", "picker.copy", "copy command", "Copy the command that does the same.", "copy", "picker", bar=23),
     # Run
     Key(
         "p",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from logbert_engine.daemon.runs import Launcher
 
+LOOK_FOR_SOCKET_S = 5.0
 _CLOSING_S = 3.0
 _logger = logging.getLogger(__name__)
 
@@ -67,12 +68,15 @@ async def serving(
         engine = Engine(launcher, patience_s=patience_s)
         talks: set[asyncio.Task[None]] = set()
         server = await _listen(path, engine, talks)
+        socket_id = await asyncio.to_thread(_inode, path)
         _logger.info("engine %d listens at %s", os.getpid(), path)
         try:
             engine.spawn(engine.runs.adopt())
+            engine.spawn(_leave_without_socket(engine, path, socket_id))
             yield engine
         finally:
-            await asyncio.to_thread(path.unlink, missing_ok=True)  # first: who comes now starts a new one
+            if await asyncio.to_thread(_inode, path) == socket_id:
+                await asyncio.to_thread(path.unlink, missing_ok=True)  # first: who comes now starts a new one
             server.close()
             await engine.close()
             if talks:
@@ -138,6 +142,21 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
     except OSError as error:
         raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
     return server
+
+
+async def _leave_without_socket(engine: Engine, path: Path, socket_id: int | None) -> None:
+    """End an engine that nobody can reach any more: at logout the system removes the user's folders."""
+    while await asyncio.to_thread(_inode, path) == socket_id:
+        await asyncio.sleep(LOOK_FOR_SOCKET_S)
+    _logger.warning("the socket %s is gone", path)
+    engine.stopping.set()
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _peer_uid(peer: socket.socket) -> int:

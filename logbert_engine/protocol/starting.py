@@ -48,7 +48,8 @@ async def ensure_engine(path: Path | None = None) -> Path:
     deadline = loop.time() + DEADLINE_S
     while loop.time() < deadline:
         if await _listens(socket):
-            await _greet(socket)
+            if await _greet(socket) != engine.pid:
+                engine.terminate()  # another one was first; ours must not take over when that one leaves
             return socket
         status = engine.poll()
         if status:
@@ -75,9 +76,11 @@ async def _listens(socket: Path) -> bool:
     return True
 
 
-async def _greet(socket: Path) -> None:
+async def _greet(socket: Path) -> int:
+    """Say hello; returns the engine's process."""
     client = await EngineClient.connect(socket, default_client_name())
     await client.close()
+    return client.welcome.pid
 
 
 def _start(socket: Path) -> subprocess.Popen[bytes]:

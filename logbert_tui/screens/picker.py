@@ -252,6 +252,7 @@ class PickerScreen(ConsoleScreen):
         rows = panels.data_row(self._data, self._data_problem, self._checking, lines.size.width or 40)
         lines.styles.height = len(rows)
         lines.show(rows)
+        self.call_after_refresh(self._show_command)  # which has as many lines as are left
 
     # Starting and opening
 
@@ -301,6 +302,14 @@ class PickerScreen(ConsoleScreen):
             self.run_worker(self.console.open_run(run_dir), group="open", exclusive=True)
 
     # Keys
+
+    def action_copy(self) -> None:
+        """The command that does the same, to the clipboard and in full on the screen."""
+        if not self._command:
+            self.state.notice("There is no command yet: name the data to train on.", "warning")
+            return
+        self.app.copy_to_clipboard(self._command)
+        self.state.notice(f"Copied: {self._command}")
 
     def action_focus_field(self, name: str) -> None:
         """To a field of the form."""

@@ -349,7 +349,13 @@ def command_rows(command: str, problem: str, width: int, height: int) -> list[Ro
         piece for line in lines for piece in textwrap.wrap(line, max(10, width - 2), break_on_hyphens=False)
     ]
     if len(lines) > height:
-        lines = [*lines[: height - 1], lines[height - 1] + " …"]
+        lines = textwrap.wrap(
+            clean(command),
+            max(10, width - 2),
+            max_lines=max(1, height),
+            placeholder=" …",
+            break_on_hyphens=False,
+        )
     return [(("  " if y else "$ ", "accent"), (line, "dim")) for y, line in enumerate(lines)]
 
 

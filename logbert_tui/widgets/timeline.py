@@ -15,6 +15,7 @@ SYMBOLS = {
     "done": ("✓", "good"),
     "running": ("▶", "accent"),
     "paused": ("‖", "warn"),
+    "stopped": ("■", "warn"),
     "failed": ("✗", "bad"),
     "planned": ("·", "dim"),
 }
@@ -23,7 +24,7 @@ SYMBOLS = {
 def symbol(stage: StageState, phase: RunPhase) -> tuple[str, str]:
     """The sign of a stage and its style; an interrupted stage shows how its run ended."""
     if stage.phase == "interrupted":
-        return SYMBOLS["failed" if phase in ("failed", "stopped") else "paused"]
+        return SYMBOLS[phase if phase in ("failed", "stopped") else "paused"]
     return SYMBOLS[stage.phase]
 
 

@@ -81,14 +81,37 @@ async def test_an_engine_that_runs_is_used():
     await stopped(path)
 
 
-async def test_consoles_that_start_at_once_end_up_with_one_engine():
+async def test_consoles_that_start_at_once_end_up_with_one_engine_and_leave_no_other(loop_until):
     paths = await asyncio.gather(*(ensure_engine() for _ in range(3)))
     assert len(set(paths)) == 1
     clients = [await EngineClient.connect(paths[0], f"console {i}") for i in range(3)]
     assert len({client.welcome.pid for client in clients}) == 1
     for client in clients:
         await client.close()
-    await stopped(paths[0])
+    pid = await stopped(paths[0])
+
+    def engines() -> list[int]:
+        return [
+            process.pid
+            for process in psutil.process_iter()
+            if process.pid != pid and str(paths[0]) in _words_of(process)
+        ]
+
+    await loop_until(lambda: not engines())
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+async def test_an_engine_whose_socket_is_taken_away_leaves(engine_process, wait_until):
+    one = engine_process()
+    await (await one.client()).close()
+    one.socket.unlink()
+    assert one.process.wait(20) == 0
 
 
 async def test_an_engine_that_cannot_start_says_why(monkeypatch, own_folders):

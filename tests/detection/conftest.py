@@ -37,7 +37,7 @@ def write(tmp_path: Path) -> Write:
     """``write(name, sequences, **columns)``: a session file; a column gives a value for every session."""
 
     def make(name: str, sequences: Sequence[Sequence[EventId]], **columns: Sequence[Any]) -> Path:
-        path = tmp_path / "sessions" / name
+        path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         records = [
             {"session_id": i, "event_sequence": list(events), **{k: v[i] for k, v in columns.items()}}
@@ -59,7 +59,7 @@ def ordinary() -> list[list[EventId]]:
 
 @pytest.fixture
 def store(write: Write, ordinary: list[list[EventId]]) -> Store:
-    return open_store([write("preprocessed_logs_2025-03-01.json", ordinary)])
+    return open_store([write("calibration/preprocessed_logs_2025-03-01.json", ordinary)])
 
 
 @pytest.fixture

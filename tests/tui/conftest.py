@@ -31,6 +31,7 @@ from logbert_engine.protocol.events import (
 from logbert_engine.protocol.messages import Resources, Welcome
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.app import LogbertApp
+from logbert_tui.screens.console import ConsoleScreen
 
 RUN_DIR = "/home/ana/runs/checkpoints_transfer"
 STARTED_AT = 1_760_000_000.0
@@ -211,10 +212,12 @@ def console(tmp_path: Path) -> Console:
     return opened
 
 
-async def settled(pilot: Pilot[str], ticks: int = 4) -> None:
-    """Let the app tick a few times, so that what changed has been painted."""
-    for _ in range(ticks):
-        await asyncio.sleep(0.1)
+async def settled(pilot: Pilot[str]) -> None:
+    """Have the visible screen take in what changed, as its timer does, and paint it."""
+    for _ in range(3):  # a notice, or a longer check of the data, moves what is laid out after it
+        screen = pilot.app.screen
+        if isinstance(screen, ConsoleScreen):
+            screen.tick()
         await pilot.pause()
 
 

@@ -190,6 +190,16 @@ def test_a_command_keeps_options_and_their_values_together():
     assert any("--run-dir /runs/a" in row for row in rows)
 
 
+def test_a_command_that_has_no_room_is_cut_with_a_mark():
+    command = (
+        "logbert-engine train --data /data/a-long-name --run-dir /runs/another-long-name --preset transfer"
+    )
+    rows = text(panels.command_rows(command, "", 40, 2)).splitlines()
+    assert len(rows) == 2
+    assert rows[-1].endswith("…")
+    assert all(len(row) <= 40 for row in rows)
+
+
 # The screen
 
 
@@ -292,6 +302,10 @@ async def test_with_an_engine_the_path_is_checked_and_the_command_shown(tmp_path
         await until_seen(pilot, "$ logbert-engine train")
         shown = text_of(app.screen)
         assert "50 sessions" in shown
+        app.screen.query_one("#preset-list").focus()
+        await pilot.press("c")
+        await until_seen(pilot, "Copied: logbert-engine train")
+        assert f"--data {data}" in app.clipboard
         assert "3 events" in shown
         app.screen.query_one(Form).query_one("#data", Input).value = str(tmp_path / "nowhere")
         await until_seen(pilot, "✗")

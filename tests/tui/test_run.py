@@ -7,14 +7,13 @@ import asyncio
 import msgspec
 import pytest
 
-from logbert_engine.protocol.events import Log, Metric, RunEnded
+from logbert_engine.protocol.events import Log, RunEnded
 from logbert_engine.protocol.messages import Accelerator
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.run import LatestLines, MachineLines
 from logbert_tui.widgets.chart import Chart
-from logbert_tui.widgets.lines import Lines
 from logbert_tui.widgets.timeline import Timeline
 
 SIZES = [(120, 40), (80, 24), (60, 20)]
@@ -96,7 +95,6 @@ async def test_an_event_repaints_what_it_changed_and_nothing_else(console, story
         screen, state = pilot.app.screen, pilot.app.state
         latest, timeline = screen.query_one(LatestLines), screen.query_one(Timeline)
         rows = latest.rows
-        await asyncio.sleep(0.3)
         last = state.run.last
         later = msgspec.structs.replace(last, seq=state.seq + 1, step=last.step + 1, loss=0.4321)
         assert state.apply(state.run_dir, [later])
@@ -118,7 +116,7 @@ async def test_events_by_the_thousand_cost_one_paint_a_tick(console, story, sett
                 last, seq=seq + number, total_step=last.total_step + number, loss=float(number)
             )
             assert state.apply(state.run_dir, [event])
-        await settle(pilot, 6)
+        await settle(pilot)
         assert "5000.00" in pilot.app.screen.query_one(MachineLines).text or "5.00e+03" in (
             pilot.app.screen.query_one(MachineLines).text
         )
@@ -128,8 +126,8 @@ async def test_a_burst_does_not_leave_the_chart_behind(console, story, settle):
     async with console(events=story()) as pilot:
         state, chart = pilot.app.state, pilot.app.screen.query_one(Chart)
         last = state.run.last
+        before = chart.rows
         for number in range(1, 4):
-            before = chart.rows
             event = msgspec.structs.replace(
                 last,
                 seq=state.seq + 1,
@@ -138,8 +136,9 @@ async def test_a_burst_does_not_leave_the_chart_behind(console, story, settle):
                 loss=1.0 * number,
             )
             assert state.apply(state.run_dir, [event])
-        await settle(pilot, 6)
-        assert chart.rows != before
+        async with asyncio.timeout(30):
+            while chart.rows == before:
+                await pilot.pause(0.05)
 
 
 async def test_the_scale_and_the_part_shown_stay_as_events_come(console, story, settle):
@@ -286,8 +285,3 @@ def test_a_signal_is_named_on_the_card(story):
     run.apply(RunEnded(seq=run.seq + 1, t=1.0, state="failed", reason="killed", signal=9))
     text = "".join(part for row in panels.card_rows(run, 80) for part, _ in row)
     assert "signal 9" in text
-
-
-def test_the_metric_type_is_what_the_screen_reads(story):
-    assert any(isinstance(event, Metric) for event in story())
-    assert Lines().rows == ()

@@ -28,7 +28,7 @@ def test_done_running_and_planned_stages_differ_by_sign_and_by_colour(story):
 
 
 @pytest.mark.parametrize(
-    ("end", "sign"), [("paused", ("‖", "warn")), ("failed", ("✗", "bad")), ("stopped", ("✗", "bad"))]
+    ("end", "sign"), [("paused", ("‖", "warn")), ("failed", ("✗", "bad")), ("stopped", ("■", "warn"))]
 )
 def test_an_interrupted_stage_shows_how_the_run_ended(story, end, sign):
     run = folded(story(end=end))

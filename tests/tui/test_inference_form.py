@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.messages import CheckpointInfo, InferenceProgress, ResultDetail, SessionResult
+from logbert_tui.screens.inference import progress_row
+from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
+from logbert_tui.widgets.heat_strip import column_of, heat_bar, heat_columns
+from logbert_tui.widgets.session_rows import SessionRows, probability
+
+
+def test_an_alarm_is_a_score_or_a_share() -> None:
+    assert parse_alarm("2.0") == (2.0, None)
+    assert parse_alarm(" -1.5 ") == (-1.5, None)
+    assert parse_alarm("0.5 %") == (None, pytest.approx(0.005))
+    for wrong in ("", "high", "0%", "100%", "nan", "inf", "1e400"):
+        with pytest.raises(LogbertError, match="such as"):
+            parse_alarm(wrong)
+
+
+def test_inputs_are_paths_with_spaces_quoted() -> None:
+    assert parse_inputs("/a '/b c'") == ["/a", "/b c"]
+    assert parse_inputs("~/logs", home="/home/ana") == ["/home/ana/logs"]
+    assert parse_inputs("here")[0] == str(Path.cwd() / "here")
+    with pytest.raises(LogbertError, match="quote each path"):
+        parse_inputs("/a 'b")
+    with pytest.raises(LogbertError, match="no input"):
+        parse_inputs("  ")
+
+
+def test_the_output_is_named_after_its_input_and_never_replaces_other_results() -> None:
+    checkpoint = CheckpointInfo(path="/run/s/best.pt", label="best", stage=3)
+    assert default_output("/run", "/data/day.json.gz", checkpoint, ()) == "/run/results/day_stage_3.json"
+    assert default_output("/run", "/a/x /b/y", None, ()) == "/run/results/x_and_1_more.json"
+    taken = {"/run/results/x_stage_3.json", "/run/results/x_stage_3_2.json"}
+    assert default_output("/run", "/a/x", checkpoint, taken) == "/run/results/x_stage_3_3.json"
+    with pytest.raises(LogbertError, match="no checkpoint yet"):
+        make_spec("", "/a", "/b", "2.0")
+
+
+def test_no_peak_is_lost_however_narrow_the_strip() -> None:
+    surprisals = [0.1] * 1000
+    surprisals[617] = 9.0
+    for width in (1, 7, 60, 120, 999, 1000, 2000):
+        columns = heat_columns(surprisals, width)
+        assert len(columns) == min(width, 1000)
+        assert columns[column_of(617, 1000, width)] == 9.0
+
+
+def test_a_bar_is_as_long_as_its_surprisal() -> None:
+    assert heat_bar(7.0, 14.0, 8).text == "████    "
+    assert heat_bar(0.0, 14.0, 8).text == " " * 8
+    assert heat_bar(float("inf"), 14.0, 8).text == "█" * 8
+    assert [heat_bar(value, 14.0, 8).tone for value in (0.5, 3.0, 5.0, 9.0)] == [
+        "heat-1",
+        "heat-2",
+        "heat-3",
+        "heat-4",
+    ]
+
+
+def test_text_of_a_session_cannot_steer_the_terminal() -> None:
+    session = SessionResult(
+        session_id=1,
+        anomaly_score=1.0,
+        is_anomaly=False,
+        threshold=2.0,
+        surprisal=0.1,
+        length=3,
+        reason="",
+        event_sequence=["\x1b[2J", "E2", 9],
+        surprisals=[0.1, 0.2, 0.3],
+    )
+    rows = SessionRows(ResultDetail(rank=0, session=session, templates={"E2": "a\x1b]52;c;x\x07b"}))
+    for index in range(rows.count):
+        text = "".join(span.text for span in rows.row(index, 80))
+        assert text.isprintable()
+
+
+def test_probabilities_have_as_many_digits_as_they_need() -> None:
+    assert [probability(p) for p in (1.0, 0.72, 0.0996, 0.0123, 0.0004, 0.00001)] == [
+        "100%",
+        "72%",
+        "10%",
+        "1.2%",
+        "0.04%",
+        "<0.01%",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_progress_fits_its_line(width: int) -> None:
+    progress = InferenceProgress(id=1, phase="scoring", done=1_234_567, total=2_464_136)
+    row = progress_row(progress, width)
+    assert sum(len(text) for text, _ in row) <= width
+    assert any("1,234,567 of 2,464,136" in text for text, _ in row)
