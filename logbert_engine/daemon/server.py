@@ -146,7 +146,7 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
 
 async def _leave_without_socket(engine: Engine, path: Path, socket_id: int | None) -> None:
     """End an engine that nobody can reach any more: at logout the system removes the user's folders."""
-    while await asyncio.to_thread(_inode, path) == socket_id:
+    while await asyncio.to_thread(_inode, path) == socket_id:  # noqa: ASYNC110 - others remove it
         await asyncio.sleep(LOOK_FOR_SOCKET_S)
     _logger.warning("the socket %s is gone", path)
     engine.stopping.set()

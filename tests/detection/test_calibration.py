@@ -25,7 +25,9 @@ def weighted(pairs: list[tuple[float, int]]) -> Weighted:
     return np.array([value for value, _ in pairs]), np.array([count for _, count in pairs], dtype=np.int64)
 
 
-SURPRISALS = st.lists(st.tuples(st.floats(1e-4, 20.0), st.integers(1, 40)), min_size=1, max_size=30).map(weighted)
+SURPRISALS = st.lists(st.tuples(st.floats(1e-4, 20.0), st.integers(1, 40)), min_size=1, max_size=30).map(
+    weighted
+)
 SHARES = st.floats(0.0, 1.0)
 
 
@@ -84,7 +86,9 @@ def test_a_session_known_by_heart_has_a_finite_score() -> None:
 @given(SURPRISALS)
 def test_the_median_held_out_session_scores_zero_and_higher_surprisal_scores_higher(found: Weighted) -> None:
     calibration = calibrate(*found, 1.0)
-    assert anomaly_scores(calibration, np.exp(np.array([calibration.median])))[0] == pytest.approx(0, abs=1e-9)
+    assert anomaly_scores(calibration, np.exp(np.array([calibration.median])))[0] == pytest.approx(
+        0, abs=1e-9
+    )
     rising = anomaly_scores(calibration, np.linspace(0.001, 20.0, 50))
     assert (np.diff(rising) > 0).all()
 

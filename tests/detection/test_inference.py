@@ -28,7 +28,12 @@ Sessions = list[list[EventId]]
 def files(write: Write, ordinary: Sessions) -> Path:
     """A directory with two days of sessions."""
     rows = len(ordinary)
-    write("sessions/preprocessed_logs_2025-04-02.json", ordinary, label=[0] * rows, service_name=["gateway"] * rows)
+    write(
+        "sessions/preprocessed_logs_2025-04-02.json",
+        ordinary,
+        label=[0] * rows,
+        service_name=["gateway"] * rows,
+    )
     stamps = [f"2025-04-01T10:{i % 60:02d}:00" for i in range(rows)]
     return write("sessions/preprocessed_logs_2025-04-01.json", ordinary, timestamp=stamps).parent
 

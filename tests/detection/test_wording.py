@@ -3,7 +3,10 @@ from __future__ import annotations
 from logbert_engine.detection.wording import named, reason
 from logbert_engine.protocol.messages import EventScore
 
-TEMPLATES = {"26": "BLOCK* NameSystem.addStoredBlock: blockMap updated: <*> is added to <*>", "E1": "one\n  two"}
+TEMPLATES = {
+    "26": "BLOCK* NameSystem.addStoredBlock: blockMap updated: <*> is added to <*>",
+    "E1": "one\n  two",
+}
 
 
 def worst(event: int | str, *expected: tuple[int | str, float]) -> EventScore:

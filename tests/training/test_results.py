@@ -84,7 +84,19 @@ def test_the_summary_is_a_table_of_stages_for_people(
     assert "2 of 3 stages complete in 2 min 03 s" in lines[1]
     table = lines[3:7]
     assert [line.split()[:2] for line in table[2:]] == [["stage_1_10pct", "10%"], ["stage_2_20pct", "20%"]]
-    assert table[2].split()[2:] == ["1,234", "56", "78", "0.7500", "0.5000", "1", "min", "02", "s", "512", "MB"]
+    assert table[2].split()[2:] == [
+        "1,234",
+        "56",
+        "78",
+        "0.7500",
+        "0.5000",
+        "1",
+        "min",
+        "02",
+        "s",
+        "512",
+        "MB",
+    ]
     assert len({len(line) for line in (table[0], table[1], table[2])}) == 1
     assert "lowest validation loss: 0.5000 at stage_1_10pct" in text
     assert "theirs, not measured" in text

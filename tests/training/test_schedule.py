@@ -29,9 +29,7 @@ def test_a_short_stage_warms_up_over_a_tenth_of_its_steps() -> None:
     assert of.index(max(of)) == 19
 
 
-@given(
-    st.integers(1, 500), st.integers(0, 200), st.floats(0, 0.99), st.floats(1e-6, 1.0)
-)
+@given(st.integers(1, 500), st.integers(0, 200), st.floats(0, 0.99), st.floats(1e-6, 1.0))
 def test_the_rate_is_never_above_the_peak_nor_below_the_final_share_after_warm_up(
     steps: int, warmup: int, final: float, peak: float
 ) -> None:
