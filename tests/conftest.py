@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is imported
+settings.register_profile("logbert", deadline=None)  # a busy machine is no failure
+settings.load_profile("logbert")
 
 
 def _folders(patch: pytest.MonkeyPatch) -> Path:

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the data, train three stages, score the last day; print it, or show it in the console."""
     from logbert_engine.demo.simulate import Scale
     from logbert_engine.demo.writing import write_demo
+    from logbert_engine.rundir.journal import last_event
     from logbert_engine.training.launch import launch
     from logbert_engine.training.prepare import prepare
 
@@ -38,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_demo(data, Scale(sessions=arguments.sessions))
     layout = prepare(RunSpec(data=str(data / "sessions"), run_dir=str(run_dir), preset="demo"))
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.printed
+    last = last_event(layout.journal)
+    before = 0 if last is None else last.seq
     process = launch(layout)
     if in_terminal:
         return _console(run_dir)
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.commands.following import follow
 
     print(f"training preset demo in three progressive stages, in {run_dir}", flush=True)
-    status = follow(layout, process, sys.stdout)
+    status = follow(layout, process, sys.stdout, before)
     if status != 0:
         return status
     return _score(layout.root, data)

@@ -13,13 +13,12 @@ from logbert_engine.protocol.events import (
     Log,
     Metric,
     Progress,
-    RunEnded,
     StageEnded,
     StageStarted,
 )
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control
-from logbert_engine.rundir.aftermath import record_death
+from logbert_engine.rundir.aftermath import record_death, words_or_why_not
 from logbert_engine.rundir.journal import JournalReader
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.plan import resume_words
@@ -84,21 +83,27 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO) -> int:
+def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_seq: int) -> int:
     """Show a run until its worker has ended; Ctrl-C asks it to pause.
 
     Args:
         run: its directory.
         process: its worker, a child of this process.
         out: where lines go.
+        after_seq: the journal's last ``seq`` when the worker was started.
 
     Returns:
         The worker's exit status; 1 when a signal ended it.
     """
     reader, state = JournalReader(run.journal), RunState()
-    begin = state.seq
     lines = _Lines(out, state)
-    earlier = True
+
+    def take_in() -> None:
+        for event in reader.read():
+            state.apply(event)
+            if event.seq > after_seq:
+                lines.show(event)
+
     code: int | None = None
     while code is None:
         try:
@@ -108,31 +113,25 @@ def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO) -> int
         except KeyboardInterrupt:
             control.request(run, "pause")
             print("\npausing: the exact state is being saved", file=sys.stderr)
-        for event in reader.read():
-            state.apply(event)
-            earlier = earlier and state.pid != process.pid
-            if not earlier and event.seq > begin:
-                lines.show(event)
-    return _verdict(run, state, reader, code, lines, out)
+        take_in()
+    if state.ended is None or state.ended.seq <= after_seq:
+        record_death(
+            run,
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            resumes=words_or_why_not(run, resume_words),
+            after_seq=after_seq,
+        )
+        take_in()
+    return _verdict(run, state, code, out)
 
 
-def _verdict(
-    run: RunLayout, state: RunState, reader: JournalReader, code: int, lines: _Lines, out: TextIO
-) -> int:
-    for event in reader.read():
-        state.apply(event)
-        lines.show(event)
-    if not isinstance(state.ended, RunEnded):
-        number = -code if code < 0 else None
-        record_death(run, exit_code=code if code >= 0 else None, signal=number, resumes=resume_words(run))
-        for event in reader.read():
-            state.apply(event)
+def _verdict(run: RunLayout, state: RunState, code: int, out: TextIO) -> int:
     results = read_results(run)
     if results is not None:
         print(f"\n{stage_table(results)}\n", file=out)
     if state.phase == "failed" or code != 0:
-        said = run.worker_errors.read_text(errors="replace").strip() if run.worker_errors.exists() else ""
-        reason = state.reason or (said.splitlines()[-1] if said else f"the worker ended with status {code}")
+        reason = state.reason or f"the worker ended with status {code}"
         print(f"logbert-engine: {reason}", file=sys.stderr)
         return code if code > 0 else 1
     if state.phase in ("paused", "stopped"):

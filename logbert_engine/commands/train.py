@@ -69,15 +69,18 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the worker; with --foreground stay until it has ended and pass on its status."""
+    from logbert_engine.rundir.journal import last_event
     from logbert_engine.training.launch import launch
     from logbert_engine.training.prepare import prepare
 
     layout = prepare(spec_of(arguments))
+    last = last_event(layout.journal)
+    before = 0 if last is None else last.seq
     process = launch(layout)
     if arguments.foreground:
         from logbert_engine.commands.following import follow
 
-        return follow(layout, process, sys.stdout)
+        return follow(layout, process, sys.stdout, before)
     where = Path(arguments.run_dir)
     print(f"training in the background, process {process.pid}, in {layout.root}")
     print(f"watch it:  logbert-tui {where}")

@@ -13,6 +13,7 @@ from logbert_engine import __version__
 from logbert_engine.daemon.methods import HANDLERS
 from logbert_engine.daemon.outbox import Outbox
 from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import rpc
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, encode_frame, read_frame
 from logbert_engine.protocol.methods import METHODS
@@ -27,7 +28,7 @@ MOST_WAITING_BYTES = 8 << 20
 """A client that does not take its answers is not asked for more requests."""
 _FLUSH_S = 1.0
 _SEND_BUFFER = 64 * 1024
-_requests = msgspec.json.Decoder(m.Request)
+_requests = msgspec.json.Decoder(rpc.Request)
 _params = {name: msgspec.json.Decoder(method.params) for name, method in METHODS.items()}
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Connection:
     def notify(self, method: str, params: msgspec.Struct, key: str) -> None:
         """Send a notification of which only the latest with the same key counts."""
         if not self._leaving:
-            self.outbox.latest(key, encode_frame(m.Notification(method=method, params=params)))
+            self.outbox.latest(key, encode_frame(rpc.Notification(method=method, params=params)))
             self.wake()
 
     async def _hang_up(self, *, politely: bool) -> None:
@@ -135,21 +136,23 @@ class Connection:
                     raise _Stalled from None
                 left = still
 
-    def _reply(self, number: int | str | None, result: Any = None, error: m.ErrorBody | None = None) -> None:
+    def _reply(
+        self, number: int | str | None, result: Any = None, error: rpc.ErrorBody | None = None
+    ) -> None:
         if self._leaving:
             return
         try:
-            frame = encode_frame(m.Response(id=number, result=result, error=error))
+            frame = encode_frame(rpc.Response(id=number, result=result, error=error))
         except FrameTooLong:
-            body = m.ErrorBody(
-                code=m.REFUSED, message="the answer is too long for one message.", kind="engine"
+            body = rpc.ErrorBody(
+                code=rpc.REFUSED, message="the answer is too long for one message.", kind="engine"
             )
-            frame = encode_frame(m.Response(id=number, error=body))
+            frame = encode_frame(rpc.Response(id=number, error=body))
         self.outbox.reply(frame)
         self.wake()
 
     def _refuse(self, number: int | str | None, code: int, message: str, kind: str = "engine") -> None:
-        self._reply(number, error=m.ErrorBody(code=code, message=message, kind=kind))
+        self._reply(number, error=rpc.ErrorBody(code=code, message=message, kind=kind))
 
     # In
 
@@ -164,7 +167,7 @@ class Connection:
                     break
                 request = decode_frame(line, _requests)
             except FrameTooLong as error:
-                self._refuse(None, m.INVALID_REQUEST, str(error))
+                self._refuse(None, rpc.INVALID_REQUEST, str(error))
                 break
             except BadFrame as error:
                 self._refuse(None, error.code, str(error))
@@ -172,23 +175,23 @@ class Connection:
             if request.method == "hello":
                 self._hello(request)
             elif not self._greeted:
-                self._refuse(request.id, m.INVALID_REQUEST, "say hello first.")
+                self._refuse(request.id, rpc.INVALID_REQUEST, "say hello first.")
             else:
                 await self._slots.acquire()
                 self._engine.spawn(self._answer(request))
         self.leave()
 
-    def _hello(self, request: m.Request) -> None:
+    def _hello(self, request: rpc.Request) -> None:
         try:
             hello = decode_frame(request.params, _params["hello"])
         except BadFrame as error:
-            self._refuse(request.id, m.INVALID_PARAMS, str(error))
+            self._refuse(request.id, rpc.INVALID_PARAMS, str(error))
             return
         assert isinstance(hello, m.Hello)
         if hello.newest < m.OLDEST_PROTOCOL or hello.oldest > m.PROTOCOL:
             self._refuse(
                 request.id,
-                m.REFUSED,
+                rpc.REFUSED,
                 f"the engine {__version__} speaks protocol {_span(m.OLDEST_PROTOCOL, m.PROTOCOL)}, "
                 f"this console {_span(hello.oldest, hello.newest)}; install the same version of both, "
                 "then restart the engine with `logbert-engine stop` (training goes on).",
@@ -198,17 +201,17 @@ class Connection:
         self._greeted, self.name = True, hello.client
         self._reply(request.id, self._engine.welcome(min(hello.newest, m.PROTOCOL)))
 
-    async def _answer(self, request: m.Request) -> None:
+    async def _answer(self, request: rpc.Request) -> None:
         try:
             handler = HANDLERS.get(request.method)
             if handler is None:
                 message = f"the engine {__version__} has no method {request.method!r}."
-                self._refuse(request.id, m.METHOD_NOT_FOUND, message)
+                self._refuse(request.id, rpc.METHOD_NOT_FOUND, message)
                 return
             try:
                 params = decode_frame(request.params, _params[request.method])
             except BadFrame as error:
-                self._refuse(request.id, m.INVALID_PARAMS, f"{request.method}: {error}")
+                self._refuse(request.id, rpc.INVALID_PARAMS, f"{request.method}: {error}")
                 return
             # No step of the event loop lies between a handler's return and the reply being queued:
             # a snapshot is encoded as it was when the subscription began.
@@ -216,14 +219,14 @@ class Connection:
             if request.id is not None:
                 self._reply(request.id, result)
         except LogbertError as error:
-            self._refuse(request.id, m.REFUSED, str(error), error.kind)
+            self._refuse(request.id, rpc.REFUSED, str(error), error.kind)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            self._refuse(request.id, m.REFUSED, f"{place}{error.strerror or error}.", "storage")
+            self._refuse(request.id, rpc.REFUSED, f"{place}{error.strerror or error}.", "storage")
         except Exception:
             _logger.exception("%s failed", request.method)
             message = f"the engine failed on {request.method}; its log says why. Other requests still work."
-            self._refuse(request.id, m.INTERNAL_ERROR, message)
+            self._refuse(request.id, rpc.INTERNAL_ERROR, message)
         finally:
             self._slots.release()
 

@@ -16,7 +16,8 @@ import msgspec
 from logbert_engine.daemon.paths import absolute
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, read_frame
-from logbert_engine.protocol.messages import FRAME_LIMIT, Done, InferenceProgress, InferenceRef, InferSpec
+from logbert_engine.protocol.messages import Done, InferenceProgress, InferenceRef, InferSpec
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection

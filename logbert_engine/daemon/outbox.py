@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from logbert_engine.protocol.events import JournalEvent
 from logbert_engine.protocol.framing import FrameTooLong, encode_frame
-from logbert_engine.protocol.messages import Events, Gap, Notification
+from logbert_engine.protocol.messages import Events, Gap
+from logbert_engine.protocol.rpc import Notification
 
 MOST_EVENTS = 1000
 MOST_BYTES = 4 << 20

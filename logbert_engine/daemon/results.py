@@ -15,7 +15,6 @@ from logbert_engine.daemon.offers import options_of
 from logbert_engine.daemon.paths import absolute
 from logbert_engine.protocol.errors import DataError
 from logbert_engine.protocol.messages import (
-    FRAME_LIMIT,
     InferenceOptions,
     ReadResult,
     ReadResults,
@@ -25,6 +24,7 @@ from logbert_engine.protocol.messages import (
     RunRef,
     SessionResult,
 )
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection

@@ -14,7 +14,8 @@ import msgspec
 from logbert_engine.daemon.outbox import batches_of
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.events import JournalEvent
-from logbert_engine.protocol.messages import FRAME_LIMIT, RunInfo, Subscribed
+from logbert_engine.protocol.messages import RunInfo, Subscribed
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.aftermath import record_death, words_or_why_not
 from logbert_engine.rundir.journal import JournalReader

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from logbert_engine.daemon.connection import Connection
 from logbert_engine.daemon.engine import PATIENCE_S, Engine
 from logbert_engine.protocol.errors import EngineError
-from logbert_engine.protocol.messages import FRAME_LIMIT
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 from logbert_engine.training.launch import launch
 
 if TYPE_CHECKING:

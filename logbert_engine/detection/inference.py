@@ -133,13 +133,18 @@ def results(
 ) -> Iterator[SessionResult]:
     """The sessions of a store, ranked; sessions of equal score in order of time."""
     explained: dict[int, tuple[str, list[EventScore]]] = {}
+    explained_score = float("nan")
     ranked = np.argsort(-scores.score[store.sequence_of], kind="stable")
     for rank, session in enumerate(ranked.tolist()):
         sequence = int(store.sequence_of[session])
         score = float(scores.score[sequence])
         detailed = score > threshold or rank < DETAILED_RANKS
         if sequence not in explained:
-            explained[sequence] = _explain(store, scores, record, sequence)
+            if score != explained_score:  # identical sessions have equal scores, so they stand together
+                explained.clear()
+                explained_score = score
+            most = POSITIONS_DETAILED if detailed else POSITIONS_BRIEF
+            explained[sequence] = _explain(store, scores, record, sequence, most)
         why, positions = explained[sequence]
         begin, end = int(store.offsets[sequence]), int(store.offsets[sequence + 1])
         label = int(store.label[session])
@@ -166,16 +171,15 @@ def results(
 
 
 def _explain(
-    store: Store, scores: StoreScores, record: ModelRecord, sequence: int
+    store: Store, scores: StoreScores, record: ModelRecord, sequence: int, most: int
 ) -> tuple[str, list[EventScore]]:
     begin, end = int(store.offsets[sequence]), int(store.offsets[sequence + 1])
     values = scores.surprisals.values[begin:end]
     events = [store.events[i] for i in store.sequence(sequence)]
     assert scores.surprisals.expected is not None
     assert scores.surprisals.probability is not None
-    known = set(record.vocabulary.events)
     positions = []
-    for place in np.argsort(-values, kind="stable")[:POSITIONS_DETAILED].tolist():
+    for place in np.argsort(-values, kind="stable")[:most].tolist():
         expected = scores.surprisals.expected[begin + place]
         probability = scores.surprisals.probability[begin + place]
         named = [
@@ -189,5 +193,6 @@ def _explain(
                 expected=[(event, round(p, 4)) for event, p in named if event is not None],
             )
         )
+    known = set(record.vocabulary.events) if scores.unseen[sequence] else set(events)
     unseen = [event for event in events if event not in known]
     return reason(positions[0], unseen, len(events), record.templates), positions

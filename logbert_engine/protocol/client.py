@@ -13,16 +13,9 @@ import msgspec
 
 from logbert_engine.protocol.errors import EngineError, error_of_kind
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, encode_frame, read_frame
-from logbert_engine.protocol.messages import (
-    FRAME_LIMIT,
-    OLDEST_PROTOCOL,
-    PROTOCOL,
-    ErrorBody,
-    Hello,
-    Request,
-    Welcome,
-)
+from logbert_engine.protocol.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, Welcome
 from logbert_engine.protocol.methods import METHODS, NOTIFICATIONS, Nothing
+from logbert_engine.protocol.rpc import FRAME_LIMIT, ErrorBody, Request
 
 HELLO_DEADLINE_S = 10.0
 MOST_WAITING = 10_000

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from logbert_engine.protocol.errors import EngineError
-from logbert_engine.protocol.messages import FRAME_LIMIT, INVALID_REQUEST, PARSE_ERROR
+from logbert_engine.protocol.rpc import FRAME_LIMIT, INVALID_REQUEST, PARSE_ERROR
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()

@@ -1,8 +1,8 @@
-"""Requests, answers and notifications between a console and the engine: JSON-RPC 2.0, one object a line."""
+"""What calls and notifications between a console and the engine carry."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -13,56 +13,6 @@ PROTOCOL = 1
 """The version spoken here."""
 OLDEST_PROTOCOL = 1
 """The oldest version still understood."""
-FRAME_LIMIT = 1 << 20
-"""Bytes of one line, newline included."""
-
-
-# The JSON-RPC envelope
-
-
-class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A call. ``params`` stays raw until the method is known."""
-
-    jsonrpc: Literal["2.0"]
-    method: str
-    id: int | str | None = None
-    params: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class ErrorBody(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Why a call failed. ``kind`` names the class in ``protocol.errors``."""
-
-    code: int
-    message: str
-    kind: str = "error"
-
-
-class Response(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The answer to the call with the same ``id``: a result or an error."""
-
-    jsonrpc: Literal["2.0"] = "2.0"
-    id: int | str | None = None
-    result: Any = None
-    error: ErrorBody | None = None
-
-
-class Notification(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Something the engine says unasked."""
-
-    method: str
-    params: Any
-    jsonrpc: Literal["2.0"] = "2.0"
-
-
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = (
-    -32700,
-    -32600,
-    -32601,
-    -32602,
-    -32603,
-)
-REFUSED = -32000
-"""A ``LogbertError``: the request was understood and cannot be done; the message says why."""
 
 
 # Greeting

@@ -158,11 +158,15 @@ class RunLayout:
         return StageLayout(self.root / name)
 
     def stages(self) -> list[StageLayout]:
-        """The stage folders that exist, in order of their numbers."""
+        """The stage folders that exist, in order of their numbers.
+
+        Two of one number, where a run that ended between two steps was extended, are in order of their shares.
+        """
         if not self.root.is_dir():
             return []
-        found = [StageLayout(path) for path in self.root.iterdir() if _STAGE.match(path.name)]
-        return sorted(found, key=lambda stage: stage.index)
+        found = [(match, path) for path in self.root.iterdir() if (match := _STAGE.match(path.name))]
+        found.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2])))
+        return [StageLayout(path) for _, path in found]
 
     def log_files(self) -> list[Path]:
         """Every log of the run, the run's own first (latest first), then the stages' in order."""

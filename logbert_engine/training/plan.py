@@ -130,5 +130,4 @@ def resume_words(run: RunLayout) -> str:
 def parent_of(run: RunLayout, plan: StagePlan) -> StageLayout | None:
     """The complete stage that a stage starts from: the last one of a lower number."""
     earlier = [s for s in run.stages() if s.index < plan.index and complete(s)]
-    # Two stages have the same number where a run that ended between two steps was extended.
-    return max(earlier, key=lambda s: (s.index, read_metrics(s).ratio), default=None)
+    return earlier[-1] if earlier else None

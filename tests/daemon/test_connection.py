@@ -18,18 +18,16 @@ from logbert_engine.protocol.client import EngineClient
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.events import Log
 from logbert_engine.protocol.locations import socket_path
-from logbert_engine.protocol.messages import (
+from logbert_engine.protocol.messages import Events, Gap, ReadLog
+from logbert_engine.protocol.methods import METHODS
+from logbert_engine.protocol.rpc import (
     FRAME_LIMIT,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     REFUSED,
-    Events,
-    Gap,
-    ReadLog,
 )
-from logbert_engine.protocol.methods import METHODS
 from logbert_engine.rundir.journal import JournalWriter, read_journal
 
 HELLO = b'{"jsonrpc":"2.0","id":0,"method":"hello","params":{}}\n'

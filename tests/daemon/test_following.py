@@ -10,8 +10,9 @@ import pytest
 from logbert_engine.daemon.run import KEPT_EVENTS
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import Log, Metric
-from logbert_engine.protocol.messages import FRAME_LIMIT, Resources, RunRef
+from logbert_engine.protocol.messages import Resources, RunRef
 from logbert_engine.protocol.methods import RunList
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import JournalWriter, read_journal
 

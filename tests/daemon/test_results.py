@@ -10,14 +10,8 @@ import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import DataError, EngineError
-from logbert_engine.protocol.messages import (
-    FRAME_LIMIT,
-    EventScore,
-    ReadResult,
-    ReadResults,
-    RunRef,
-    SessionResult,
-)
+from logbert_engine.protocol.messages import EventScore, ReadResult, ReadResults, RunRef, SessionResult
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 
 
 def session(number: int, score: float, **more: object) -> SessionResult:

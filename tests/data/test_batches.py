@@ -121,7 +121,7 @@ def test_the_order_of_an_epoch_is_a_pure_function(planned: Planned, seed: int) -
     pieces, batch, duplicate_weight = planned
     plans = []
     for disturbance in (1, 2):
-        np.random.seed(disturbance)  # noqa: NPY002 - it must not matter
+        np.random.seed(disturbance)  # it must not matter
         plans.append(
             plan_epoch(pieces, batch=batch, duplicate_weight=duplicate_weight, seed=seed, stage=3, epoch=2)
         )
@@ -138,6 +138,16 @@ def test_every_epoch_stage_and_seed_has_an_order_of_its_own() -> None:
 
     orders = {order(s, k, e) for s in (1, 2) for k in (1, 2) for e in (1, 2)}
     assert len(orders) == 8
+
+
+def test_every_epoch_puts_other_sessions_together() -> None:
+    pieces = cut_all([5] * 64, 12)
+    together = []
+    for epoch in (1, 2):
+        plan = plan_epoch(pieces, batch=4, duplicate_weight=1, seed=1, stage=1, epoch=epoch)
+        batches = np.split(plan.piece, plan.bounds[1:-1])
+        together.append({frozenset(batch.tolist()) for batch in batches})
+    assert len(together[0] & together[1]) <= 1
 
 
 def test_batches_come_in_no_order_of_length() -> None:

@@ -133,8 +133,7 @@ def test_a_flipped_bit_in_a_copy_without_its_digest_never_changes_what_is_loaded
         flipped(copy, place, int(rng.integers(8)))
         try:
             loaded, kept = load_model(copy)
-        except CheckpointError as error:
-            assert str(copy) in str(error)
+        except CheckpointError:
             refused += 1
         else:
             state = loaded.state_dict()

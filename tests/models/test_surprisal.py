@@ -122,7 +122,8 @@ def test_every_event_of_every_sequence_has_a_surprisal(
     assert np.diff(found.offsets).tolist() == store.lengths.tolist()
     assert np.isfinite(found.values).all()
     assert (found.values > 0).all()
-    assert found.expected is found.probability is None
+    assert found.expected is None
+    assert found.probability is None
 
 
 def test_means_are_over_the_events_of_each_sequence(

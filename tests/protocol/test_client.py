@@ -14,8 +14,9 @@ from logbert_engine.protocol import client as client_module
 from logbert_engine.protocol.client import EngineClient, default_client_name
 from logbert_engine.protocol.errors import DataError, EngineError
 from logbert_engine.protocol.locations import socket_path
-from logbert_engine.protocol.messages import FRAME_LIMIT, Events, Gap, RunRef
+from logbert_engine.protocol.messages import Events, Gap, RunRef
 from logbert_engine.protocol.methods import Nothing, RunList
+from logbert_engine.protocol.rpc import FRAME_LIMIT
 
 WELCOME = {
     "protocol": 1,

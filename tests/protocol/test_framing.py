@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, encode_frame, read_frame
-from logbert_engine.protocol.messages import FRAME_LIMIT, INVALID_REQUEST, PARSE_ERROR, Notification, Request
+from logbert_engine.protocol.rpc import FRAME_LIMIT, INVALID_REQUEST, PARSE_ERROR, Notification, Request
 
 REQUESTS = msgspec.json.Decoder(Request)
 

@@ -110,7 +110,7 @@ def test_a_weight_counts_like_that_many_sessions(
         Took(store, pieces, vocabulary, [9, 20]),
         Took(store, pieces, vocabulary, [9, 20, 20, 20]),
     )
-    weighted.weight, repeated.weight = np.float32([1, 3]), np.ones(4, dtype=np.float32)
+    weighted.weight, repeated.weight = np.array([1, 3], dtype=np.float32), np.ones(4, dtype=np.float32)
     one, of_one = gradients(sizes, vocabulary, weighted, UNCLIPPED, compute)
     other, of_other = gradients(sizes, vocabulary, repeated, UNCLIPPED, compute)
     assert one.weight == other.weight
