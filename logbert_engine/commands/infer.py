@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,17 @@ def share(text: str) -> float:
         value = -1.0
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 0.5% or 0.005")
+    return value
+
+
+def finite(text: str) -> float:
+    """A number that scores can be compared with."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 2.0")
     return value
 
 
@@ -42,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
-        "--threshold", type=float, help="alarm above this anomaly_score, a robust z (default 2.0)"
+        "--threshold", type=finite, help="alarm above this anomaly_score, a robust z (default 2.0)"
     )
     limit.add_argument(
         "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"

@@ -146,11 +146,6 @@ class Batch:
     sequence_B: NDArray[np.int64]
     start_B: NDArray[np.int64]
 
-    @property
-    def padded(self) -> bool:
-        """Whether the pieces differ in length, so that attention needs a mask."""
-        return bool((self.tokens_B != self.ids_BT.shape[1]).any())
-
 
 def assemble(
     store: Store,

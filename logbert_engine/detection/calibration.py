@@ -85,11 +85,13 @@ def false_alarm_rate(calibration: Calibration, threshold: float) -> float:
 
 
 def threshold_for(calibration: Calibration, budget: float) -> float:
-    """The lowest threshold that alarms on at most this share of the held-out sessions.
+    """The lowest threshold whose ``false_alarm_rate`` is within a budget.
 
     Args:
         calibration: of the model.
-        budget: a share, 0 to 1. Below 1/n no held-out session may alarm.
+        budget: a share, 0 to 1. Below the resolution 1/(n + 1) no held-out session alarms, and the rate is
+            that resolution.
     """
-    allowed = int(budget * len(calibration.scores))
-    return calibration.scores[len(calibration.scores) - 1 - min(allowed, len(calibration.scores) - 1)]
+    scores = calibration.scores
+    allowed = max(0, math.floor(budget * (len(scores) + 1) + 1e-9) - 1)
+    return scores[len(scores) - 1 - min(allowed, len(scores) - 1)]

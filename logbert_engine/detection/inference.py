@@ -81,12 +81,13 @@ def infer(
         LogbertError: checkpoint, input or output do not allow it; the message says which and why.
     """
     say = report or (lambda _phase, _done, _all: None)
-    files = [file for path in inputs for file in session_files(path)]
+    files = list(dict.fromkeys(file.resolve() for path in inputs for file in session_files(path)))
     model, record, found = open_checkpoint(checkpoint)
     if record.calibration is None:
         raise CheckpointError(f"{found} has no calibration; use a best_model.pt or epoch file of a run.")
     compute = choose(device, "fp32")
-    store = open_store(files, progress=lambda done, total: say("reading", done, total))
+    # what cannot be used is counted and listed, however much it is: the rest still wants scores
+    store = open_store(files, progress=lambda done, total: say("reading", done, total), max_rejected=1.0)
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown)

@@ -74,10 +74,10 @@ def score_store(
             "the checkpoint has no calibration; use a best_model.pt or epoch file of a run."
         )
     everything = np.arange(store.n_sessions, dtype=np.int64)
-    pieces = pieces_of(store, everything, longest_input(model))
+    pieces = pieces_of(store, everything, record.room or longest_input(model))
     scorer = Scorer(model.to(device), record.vocabulary, store, device, top=EXPECTED)
     found = scorer.score(pieces, progress)
-    unknown = (record.vocabulary.lookup(store.events) == UNK)[store.tokens]
+    unknown = scorer.unknown(found)
     found.values[unknown] = np.maximum(found.values[unknown], record.calibration.highest_event)
     mean = found.means()
     return StoreScores(

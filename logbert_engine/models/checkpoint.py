@@ -65,6 +65,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary
     calibration: Calibration | None = None
     templates: dict[str, str] = {}
+    room: int = 0
+    """Longest input in tokens that it was trained and calibrated with; 0: the model's own longest."""
     stage: int = 0
     ratio: float = 0.0
     epoch: int = 0
@@ -248,11 +250,8 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
             fresh / WEIGHTS_FILE,
             metadata={"format": "pt"},
         )
-        (fresh / VOCABULARY_FILE).write_bytes(
-            msgspec.json.format(
-                msgspec.json.encode({"vocabulary": record.vocabulary, "templates": record.templates})
-            )
-        )
+        kept = _Kept(vocabulary=record.vocabulary, templates=record.templates, room=record.room)
+        (fresh / VOCABULARY_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
         if record.calibration is not None:
             (fresh / CALIBRATION_FILE).write_bytes(msgspec.json.encode(record.calibration))
         for path in fresh.iterdir():
@@ -295,12 +294,15 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
     if unexpected or set(missing) - tied:
         raise CheckpointError(f"the weights in {folder} do not fit its config.json; use another checkpoint.")
     model.tie_weights()
-    return model, ModelRecord(vocabulary=kept.vocabulary, calibration=calibration, templates=kept.templates)
+    return model, ModelRecord(
+        vocabulary=kept.vocabulary, calibration=calibration, templates=kept.templates, room=kept.room
+    )
 
 
 class _Kept(msgspec.Struct, kw_only=True):
     vocabulary: Vocabulary
     templates: dict[str, str] = {}
+    room: int = 0
 
 
 def find_checkpoint(path: Path) -> Path:

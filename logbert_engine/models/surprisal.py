@@ -14,7 +14,7 @@ from logbert_engine.data.batches import Pieces, assemble
 from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models.encoder import MaskedModel, logits_at
-from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, Vocabulary
+from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
 
 MASKS = 4
 """Complementary masks; each hides a quarter of the events, a share that training sees too."""
@@ -97,6 +97,12 @@ class Scorer:
             expected=expected if self._top else None,
             probability=probability if self._top else None,
         )
+
+    def unknown(self, found: Surprisals) -> NDArray[np.bool_]:
+        """Which of the scored positions hold an event that the model has no row for."""
+        sequences = [self._store.sequence(int(sequence)) for sequence in found.sequence]
+        unknown: NDArray[np.bool_] = (self._lookup == UNK)[np.concatenate(sequences)]
+        return unknown
 
     def _batch(
         self, pieces: Pieces, chosen: NDArray[np.int64]

@@ -14,6 +14,9 @@ Share = Annotated[float, Meta(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NotNegativeFloat = Annotated[float, Meta(ge=0)]
 
+Seed = Annotated[int, Meta(ge=0, le=2**53)]
+"""The most that every reader of JSON and every generator takes."""
+
 Device = Literal["auto", "cpu", "mps", "cuda"]
 
 
@@ -150,7 +153,7 @@ class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     stages: Stages = Stages()
     memory: Memory = Memory()
     device: Device = "auto"
-    seed: NotNegative = 1337
+    seed: Seed = 1337
     documented: dict[str, str] = {}
     """What the source documents expect, in their words; never used for anything but to be shown as theirs."""
 
@@ -166,6 +169,6 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     stages: Stages
     memory: Memory
     device: Device
-    seed: NotNegative
+    seed: Seed
     hardware: Hardware
     documented: dict[str, str] = {}

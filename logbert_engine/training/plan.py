@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from logbert_engine.presets.types import RunConfig, Stages
-from logbert_engine.protocol.errors import PresetError
+from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
@@ -82,8 +82,17 @@ def complete(stage: StageLayout) -> bool:
 
 
 def read_metrics(stage: StageLayout) -> StageMetrics:
-    """The figures of a complete stage."""
-    return msgspec.json.decode(stage.metrics.read_bytes(), type=StageMetrics)
+    """The figures of a complete stage.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        return msgspec.json.decode(stage.metrics.read_bytes(), type=StageMetrics)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RunError(
+            f"{stage.metrics} is damaged; remove it, and a resume trains {stage.name} again."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -114,4 +114,6 @@ def restore(
     scaler.load_state_dict(payload["scaler"])
     if payload["device"] == compute.kind:
         set_random_state(compute, payload["random"])
+    else:  # another kind of device: its draws cannot be gone on with, only be repeatable
+        torch.manual_seed(payload["position"]["step"])
     return msgspec.convert(payload["position"], Position)

@@ -21,7 +21,8 @@ def prepare(spec: RunSpec) -> RunLayout:
     """Check a request and write ``run.yaml``.
 
     In a directory that holds a run already, the same request goes on with that run, and one that differs only
-    in how far the stages go (``--max-ratio``, a later ``--start-ratio``) extends it. Complete stages are kept.
+    in how far the stages go (``--max-ratio``, a later ``--start-ratio``) extends it. Epochs, device and memory
+    limit may change too; new epochs hold for the stages that are not complete. Complete stages are kept.
 
     Raises:
         PresetError: unknown preset, or a value that does not hold.

@@ -112,7 +112,10 @@ def write_results(run: RunLayout, config: RunConfig, plans: list[StagePlan]) -> 
 
 
 def read_results(run: RunLayout) -> RunResults | None:
-    """The run's results so far, or None when no stage is complete."""
+    """The run's results so far, or None when there is no usable file of them."""
     if not run.results.is_file():
         return None
-    return msgspec.json.decode(run.results.read_bytes(), type=RunResults)
+    try:
+        return msgspec.json.decode(run.results.read_bytes(), type=RunResults)
+    except msgspec.DecodeError:
+        return None

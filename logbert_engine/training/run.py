@@ -44,6 +44,8 @@ def run_stages(
     """
     if not isinstance(config.model, Encoder):
         raise PresetError(f"preset {config.preset} is a decoder, which this version does not train.")
+    if config.model.pretrained:
+        longest_pretrained(config.model.pretrained)  # what cannot be had is said before the data are read
     context, plans = prepare_data(run, config, config.model, compute, recorder, wishes)
     before = 0
     for plan in plans:

@@ -20,6 +20,6 @@ def learning_rate(step: int, steps: int, settings: Training) -> float:
     warmup = min(settings.warmup_steps, steps // 10)
     if step <= warmup:
         return settings.learning_rate * step / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
+    progress = (step - 1 - warmup) / max(1, steps - 1 - warmup)
     share = settings.final_share + (1 - settings.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
     return settings.learning_rate * share

@@ -202,12 +202,15 @@ class StageTrainer:
             )
         )
         if not math.isfinite(loss):
-            raise RunError(
-                f"the loss of {self._plan.name} is not finite at step {position.step}; the best model so far "
-                "is untouched. Lower the learning rate (--set training.learning_rate=…) and restart the stage."
-            )
+            raise RunError(self._not_finite("loss"))
         position.window_loss = position.window_weight = 0.0
         self._warn_memory(rss)
+
+    def _not_finite(self, loss: str) -> str:
+        return (
+            f"the {loss} of {self._plan.name} is not finite at step {self._position.step}; the best model so far "
+            "is untouched. Lower the learning rate (--set training.learning_rate=…) and restart the stage."
+        )
 
     def _read_pending(self) -> float | None:
         """Take in the losses since the last metric; this is where the device is waited for."""
@@ -237,6 +240,8 @@ class StageTrainer:
         begin = time.monotonic()
         valid_loss, calibration = validate(context, self._model, context.valid_pieces(), context.wishes.check)
         position.seconds += time.monotonic() - begin
+        if not math.isfinite(valid_loss):
+            raise RunError(self._not_finite("validation loss"))
         train_loss = position.epoch_loss / position.epoch_weight
         best = position.best_valid_loss is None or valid_loss < position.best_valid_loss
         record = self._record(epoch, valid_loss, calibration)
@@ -283,6 +288,7 @@ class StageTrainer:
             vocabulary=self._context.vocabulary,
             calibration=calibration,
             templates=self._context.templates,
+            room=self._context.room,
             stage=self._plan.index,
             ratio=self._plan.ratio,
             epoch=epoch,

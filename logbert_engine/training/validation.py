@@ -30,9 +30,12 @@ def validate(
     """
     scorer = Scorer(model, context.vocabulary, context.store, context.compute.device)
     found = scorer.score(pieces, lambda _done, _all: check())
+    unknown = scorer.unknown(found)
+    highest = float(found.values[~unknown].max(initial=0.0)) or float(found.values.max())
+    found.values[unknown] = np.maximum(found.values[unknown], highest)  # as inference does
     counts = np.zeros(context.store.n_unique, dtype=np.int64)
     counts[pieces.sequence] = pieces.count
     counts = counts[found.sequence]
     per_event = np.repeat(counts, np.diff(found.offsets))
     loss = float(np.average(found.values.astype(np.float64), weights=per_event))
-    return loss, calibrate(found.means(), counts, float(found.values.max()))
+    return loss, calibrate(found.means(), counts, highest)

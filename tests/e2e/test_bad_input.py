@@ -103,7 +103,9 @@ def test_a_run_directory_that_is_held_names_its_holder(sessions: Path, tmp_path:
     assert "held" in said
 
 
-def test_a_full_disk_keeps_what_is_there_and_resumes_when_there_is_room(sessions: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_is_there_and_resumes_when_there_is_room(
+    sessions: Path, tmp_path: Path
+) -> None:
     run = RunLayout(tmp_path / "run")
     words = train(sessions, run.root)
     said = sentence(engine(*words, file_limit=200_000))  # the journal fits, a checkpoint does not
@@ -145,7 +147,17 @@ def test_a_directory_that_is_no_run(tmp_path: Path, command: str) -> None:
 
 def test_two_writers_never_share_a_run_directory(sessions: Path, tmp_path: Path) -> None:
     run = RunLayout(tmp_path / "run")
-    words = ["train", "--data", sessions, "--run-dir", run.root, "--preset", "demo", "--epochs-per-stage", "400"]
+    words = [
+        "train",
+        "--data",
+        sessions,
+        "--run-dir",
+        run.root,
+        "--preset",
+        "demo",
+        "--epochs-per-stage",
+        "400",
+    ]
     first = engine(*words)
     assert first.returncode == 0, first.stderr
     try:

@@ -73,8 +73,14 @@ def leave_nothing_running(tmp_path: Path) -> Iterator[None]:
     yield
     for process in psutil.process_iter(["cmdline", "environ"]):
         with suppress(psutil.Error):
-            ours = (process.info["environ"] or {}).get("LOGBERT_RUNTIME_DIR") == os.environ["LOGBERT_RUNTIME_DIR"]
-            if ours and "logbert_engine" in " ".join(process.info["cmdline"] or []) and process.pid != os.getpid():
+            ours = (process.info["environ"] or {}).get("LOGBERT_RUNTIME_DIR") == os.environ[
+                "LOGBERT_RUNTIME_DIR"
+            ]
+            if (
+                ours
+                and "logbert_engine" in " ".join(process.info["cmdline"] or [])
+                and process.pid != os.getpid()
+            ):
                 process.kill()
 
 

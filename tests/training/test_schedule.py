@@ -41,9 +41,9 @@ def test_the_rate_is_never_above_the_peak_nor_below_the_final_share_after_warm_u
     assert of[warm:] == sorted(of[warm:], reverse=True)
     assert min(of[warm:]) >= peak * final * (1 - 1e-12)
     assert all(rate > 0 for rate in of[:warm])
-    assert of[-1] == pytest.approx(peak * final, abs=peak * 1e-9)
+    assert of[-1] == pytest.approx(peak * final if steps > 1 else peak, abs=peak * 1e-9)
 
 
 def test_no_warm_up_and_a_single_step_divide_by_nothing() -> None:
     assert len(rates(1)) == 1
-    assert rates(9, Training(warmup_steps=0))[0] < Training().learning_rate
+    assert rates(9, Training(warmup_steps=0))[0] == Training().learning_rate
