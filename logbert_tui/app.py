@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -77,6 +78,7 @@ class LogbertApp(App[str]):
         self._past: list[str] = []
         """Screens to go back to."""
         self._shown = ""
+        self._switching = asyncio.Lock()
         self.register_theme(LOGBERT)
         self.theme = LOGBERT.name
         self.animation_level = "none"  # over SSH a page costs a dozen times as much with it
@@ -143,14 +145,19 @@ class LogbertApp(App[str]):
 
     async def show(self, name: str) -> None:
         """Show a screen by name; Esc comes back from it."""
-        if name == self._shown:
-            return
-        before, self._shown = self._shown, name
-        if before:
-            self._past = [*(past for past in self._past if past != name), before]
-            await self.switch_screen(name)
-        else:
-            await self.push_screen(name)
+        async with self._switching:
+            if name == self._shown or self._covered():
+                return
+            before, self._shown = self._shown, name
+            if before:
+                self._past = [*(past for past in self._past if past != name), before]
+                await self.switch_screen(name)
+            else:
+                await self.push_screen(name)
+
+    def _covered(self) -> bool:
+        """Whether a question or the palette lies over the screen: switching would take its place."""
+        return bool(self._shown) and not isinstance(self.screen, ConsoleScreen)
 
     async def action_show(self, name: str) -> None:
         """Keys 1 to 5 and their letters."""
@@ -162,10 +169,10 @@ class LogbertApp(App[str]):
             return
         if isinstance(self.screen, ConsoleScreen) and self.screen.take_back():
             return
-        if not self._past:
-            return
-        self._shown = self._past.pop()
-        await self.switch_screen(self._shown)
+        async with self._switching:
+            if self._past and not self._covered():
+                self._shown = self._past.pop()
+                await self.switch_screen(self._shown)
 
     def action_detach(self) -> None:
         """Leave; what runs goes on."""

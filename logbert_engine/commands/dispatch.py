@@ -38,6 +38,15 @@ class Command(Protocol):
         """Carry it out; returns the exit status."""
 
 
+def _refused(error: OSError | UnicodeEncodeError, where: str, debug: bool) -> int:
+    """What the system refuses, in one sentence."""
+    if debug:
+        traceback.print_exc()
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else ascii(str(error))
+    print(f"logbert-engine: {where}{reason}.", file=sys.stderr)
+    return 1
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 only on success."""
     given = list(sys.argv[1:] if words is None else words)
@@ -62,8 +71,12 @@ def main(words: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"logbert-engine: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()  # the reader of a pipe left; nothing more can be said to it
+            return 141
+        return _refused(error, f"{error.filename!a}: " if error.filename else "", arguments.debug)
+    except UnicodeEncodeError as error:
+        return _refused(error, "a path or name is not UTF-8, rename it: ", arguments.debug)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left; nothing more can be said to it
-        return 141

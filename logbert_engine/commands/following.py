@@ -37,8 +37,8 @@ class _Lines:
     def show(self, event: JournalEvent) -> None:
         """Write what a person would want to see of an event."""
         match event:
-            case Log(level="warning" | "error"):
-                self._line(f"{event.level}: {event.message}")
+            case Log(level="warning"):  # an error ends the run: its reason is said last
+                self._line(f"warning: {event.message}")
             case DataReady():
                 self._line(
                     f"{event.files} files, {event.sessions:,} sessions ({event.unique:,} distinct), "

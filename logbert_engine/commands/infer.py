@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from logbert_engine.protocol.errors import DataError
-
 
 def share(text: str) -> float:
     """A share as people write it: ``0.5%`` or ``0.005``."""
@@ -95,8 +93,6 @@ class _Progress:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and say what was found."""
-    if arguments.output.is_dir():
-        raise DataError(f"--output {arguments.output} is a directory; give the file to write.")
     from logbert_engine.detection.inference import infer
 
     progress = _Progress(arguments.progress)
@@ -115,9 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
         progress.finish()
     message = (
         f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} above "
-        f"{found.threshold:.2f}, a threshold that alarms on {found.false_alarm_rate:.2%} of the "
-        f"{found.calibration_sessions:,} calibration sessions"
+        f"{found.threshold:.4f}, a threshold that alarms on about {found.false_alarm_rate:.2%} of ordinary "
+        f"sessions, by {found.calibration_sessions:,} held out from training"
     )
+    if arguments.alert_budget is not None and found.false_alarm_rate > arguments.alert_budget:
+        message += f"; they cannot show a budget of {arguments.alert_budget:.4%}, which asks for more of them"
     if arguments.progress == "json":
         print(json.dumps({"state": "finished", "message": message}), flush=True)
     elif arguments.json:

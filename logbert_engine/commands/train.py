@@ -69,20 +69,25 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the worker; with --foreground stay until it has ended and pass on its status."""
+    from logbert_engine.commands.waiting import start_worker
+    from logbert_engine.presets.runfile import read_config
     from logbert_engine.rundir.journal import last_event
     from logbert_engine.training.launch import launch
+    from logbert_engine.training.plan import resume_point
     from logbert_engine.training.prepare import prepare
 
     layout = prepare(spec_of(arguments))
-    last = last_event(layout.journal)
-    before = 0 if last is None else last.seq
-    process = launch(layout)
+    if resume_point(layout, read_config(layout).stages).next is None:
+        print(f"all stages in {layout.root} are complete; nothing to do")
+        return 0
     if arguments.foreground:
         from logbert_engine.commands.following import follow
 
-        return follow(layout, process, sys.stdout, before)
+        last = last_event(layout.journal)
+        return follow(layout, launch(layout), sys.stdout, 0 if last is None else last.seq)
     where = Path(arguments.run_dir)
-    print(f"training in the background, process {process.pid}, in {layout.root}")
+    opened = start_worker(layout)
+    print(f"training in the background, process {opened.pid}, in {layout.root}")
     print(f"watch it:  logbert-tui {where}")
     print(f"pause it:  logbert-engine pause {where}")
     return 0

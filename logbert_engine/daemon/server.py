@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Iterator
@@ -111,10 +112,24 @@ def _sole_engine(path: Path) -> Iterator[None]:
             raise AlreadyServed(f"an engine runs already at {path} (process {holder}).") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        path.unlink(missing_ok=True)  # left by an engine that was killed: its lock is free
+        _remove_stale(path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket that an engine left when it was killed: its lock is free.
+
+    Raises:
+        EngineError: what lies there is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise EngineError(f"{path} is there and is not a socket; name another --socket.")
+    except FileNotFoundError:
+        return
+    path.unlink(missing_ok=True)
 
 
 async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) -> asyncio.Server:

@@ -37,6 +37,8 @@ def session_files(path: Path, max_files: int = 0) -> list[Path]:
         if not path.exists():
             raise DataError(f"there is no file or directory {path}.")
         if not path.is_dir():
+            if not path.is_file():
+                raise DataError(f"{path} is neither a file nor a directory; give session files.")
             return [path]
         found = _in_directory(path)
         if not found:

@@ -39,7 +39,7 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     anomalies: int
     threshold: float
     false_alarm_rate: float
-    """Share of the calibration sessions that this threshold alarms on."""
+    """Share of ordinary sessions that this threshold alarms on, by the held-out ones: (1 + above) / (n + 1)."""
     calibration_sessions: int
     mean: float
     deviation: float
@@ -82,6 +82,7 @@ def infer(
     """
     say = report or (lambda _phase, _done, _all: None)
     files = list(dict.fromkeys(file.resolve() for path in inputs for file in session_files(path)))
+    output = _writable(output, files)
     model, record, found = open_checkpoint(checkpoint)
     if record.calibration is None:
         raise CheckpointError(f"{found} has no calibration; use a best_model.pt or epoch file of a run.")
@@ -127,6 +128,21 @@ def infer(
     write_file(meta_path(output), msgspec.json.encode(summary))
     say("writing", store.n_sessions, store.n_sessions)
     return summary
+
+
+def _writable(output: Path, files: list[Path]) -> Path:
+    """Where the results go, links resolved.
+
+    Raises:
+        DataError: an input, or something that is no file, would be overwritten.
+    """
+    resolved = output.resolve()
+    for path in (resolved, meta_path(resolved)):
+        if path in files:
+            raise DataError(f"--output {output} would overwrite the input {path}; choose another file.")
+        if path.exists() and not path.is_file():
+            raise DataError(f"--output {output}: {path} is there and is not a file; choose another one.")
+    return resolved
 
 
 def results(

@@ -64,7 +64,7 @@ def load_preset(name_or_path: str) -> Preset:
     close = difflib.get_close_matches(name_or_path, names, n=1)
     suggestion = f'did you mean "{close[0]}"? ' if close else ""
     raise PresetError(
-        f'unknown preset "{name_or_path}"; {suggestion}The presets are {", ".join(names)}; '
+        f'unknown preset "{name_or_path}"; {suggestion}the presets are {", ".join(names)}; '
         "the path of a .yaml file works too."
     )
 

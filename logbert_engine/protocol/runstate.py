@@ -146,7 +146,7 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.device, self.device_name, self.precision = event.device, event.device_name, event.precision
         self.memory_budget_mb, self.documented = event.memory_budget_mb, event.documented
         self.phase, self.reason, self.resumes, self.ended = "preparing", "", event.resumes, None
-        self.progress = None
+        self.progress = self.last = None  # figures of an attempt that is over would stand beside step 0
         self._interrupt()
         self._replan(event.stages)
 

@@ -19,12 +19,13 @@ _FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None) if sys.platform == "darwin" els
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """One sentence for a file system's refusal."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    reason = error.strerror or str(error)
+    cut_short = error.errno is None and "requested and" in reason  # numpy's words for a short write
+    if cut_short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageError(
             f"disk full: no room to write {path}; nothing already saved is lost. "
-            "Free some space, then resume the run."
+            "Free some space and try again; a run resumes where it was."
         )
-    reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"cannot write {path}: {reason}; choose a directory that you may write to.")
     return StorageError(f"cannot write {path}: {reason}.")

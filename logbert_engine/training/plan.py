@@ -8,7 +8,7 @@ import msgspec
 
 from logbert_engine.presets.types import RunConfig, Stages
 from logbert_engine.protocol.errors import PresetError, RunError
-from logbert_engine.protocol.events import StagePlan
+from logbert_engine.protocol.events import StageEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
 
@@ -74,6 +74,23 @@ class StageMetrics(msgspec.Struct, kw_only=True, frozen=True):
     finished_at: str
     figures: dict[str, list[float | int | None]]
     """Columns of the stage's curve: step, loss, lr."""
+
+
+def stage_ended(metrics: StageMetrics) -> StageEnded:
+    """The journal's record of a complete stage."""
+    return StageEnded(
+        stage=metrics.stage,
+        sessions=metrics.sessions,
+        steps=metrics.steps,
+        best_epoch=metrics.best_epoch,
+        train_loss=metrics.train_loss,
+        best_valid_loss=metrics.best_valid_loss,
+        seconds=metrics.seconds,
+        peak_rss_mb=metrics.peak_memory_mb,
+        peak_device_mb=metrics.peak_device_mb,
+        checkpoint=metrics.checkpoint,
+        sha256=metrics.sha256,
+    )
 
 
 def complete(stage: StageLayout) -> bool:

@@ -13,7 +13,7 @@ from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.rundir.lock import holder
+from logbert_engine.rundir.lock import held
 from logbert_engine.training.plan import complete, plan_stages
 
 
@@ -38,25 +38,25 @@ def prepare(spec: RunSpec) -> RunLayout:
         )
     plan_stages(config.stages)
     session_files(Path(config.data.path), config.data.max_files)
+    if not spec.run_dir:
+        raise RunError("--run-dir is empty; name a directory.")
+    if not spec.run_dir.isprintable() and any("\udc80" <= c <= "\udcff" for c in spec.run_dir):
+        raise RunError(f"--run-dir {spec.run_dir!a} is not UTF-8; choose another name.")
     try:
         run = RunLayout(Path(spec.run_dir).expanduser().resolve())
     except RuntimeError as error:  # ~somebody who is not a user
         raise RunError(f"--run-dir {spec.run_dir}: {error}; give an absolute path.") from error
     if run.root.exists() and not run.root.is_dir():
         raise RunError(f"the run directory {run.root} is a file; choose another --run-dir.")
-    other = holder(run)
-    if other is not None:
-        raise RunError(
-            f"the run directory {run.root} is held by process {other.pid} on {other.host}; "
-            "choose another --run-dir, or stop that run first."
-        )
-    if run.config.exists():
-        config = _continued(run, read_config(run), config, spec)
-    elif run.stages():
-        raise RunError(
-            f"{run.root} has stage folders but no run.yaml, so it cannot be continued; choose another --run-dir."
-        )
-    write_config(run, config)
+    with held(run):  # so that of two requests at once the second finds the first one's run.yaml
+        if run.config.exists():
+            config = _continued(run, read_config(run), config, spec)
+        elif run.stages():
+            raise RunError(
+                f"{run.root} has stage folders but no run.yaml, so it cannot be continued; "
+                "choose another --run-dir."
+            )
+        write_config(run, config)
     return run
 
 

@@ -20,11 +20,20 @@ from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.errors import DataError, PresetError
-from logbert_engine.protocol.events import DataReady, ModelReady, Progress, StagePlan
+from logbert_engine.protocol.events import (
+    DataReady,
+    ModelReady,
+    Progress,
+    StageEnded,
+    StagePlan,
+    StageStarted,
+)
 from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.checksums import remove_checked
+from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.context import RunContext
-from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics
+from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, stage_ended
 from logbert_engine.training.recorder import Recorder
 from logbert_engine.training.results import write_results
 from logbert_engine.training.stage import StageTrainer
@@ -47,6 +56,7 @@ def run_stages(
     if config.model.pretrained:
         longest_pretrained(config.model.pretrained)  # what cannot be had is said before the data are read
     context, plans = prepare_data(run, config, config.model, compute, recorder, wishes)
+    _journal_complete(context, plans)
     before = 0
     for plan in plans:
         stage = run.stage(plan.name)
@@ -57,6 +67,21 @@ def run_stages(
             write_results(run, config, plans)
         before += plan.steps
     write_results(run, config, plans)
+
+
+def _journal_complete(context: RunContext, plans: list[StagePlan]) -> None:
+    """Journal the stages that an earlier worker completed and was killed before it could say so."""
+    said: set[int] = set()
+    for event in read_journal(context.run.journal):
+        if isinstance(event, StageStarted):
+            said.discard(event.stage)
+        elif isinstance(event, StageEnded):
+            said.add(event.stage)
+    for plan in plans:
+        stage = context.run.stage(plan.name)
+        if complete(stage) and plan.index not in said:
+            remove_checked(stage.resume)
+            context.recorder.record(stage_ended(read_metrics(stage)))
 
 
 def prepare_data(
@@ -111,9 +136,14 @@ def prepare_data(
     recorder.log(
         "info",
         f"{len(files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
-        f"{len(vocabulary.events)} events; training on {len(used.train):,}, the latest {len(used.valid):,} held out",
+        f"{len(vocabulary.events)} events; {_share(data.sample_ratio)}"
+        f"training on {len(used.train):,}, the latest {len(used.valid):,} held out",
     )
     return context, plans
+
+
+def _share(sample_ratio: float) -> str:
+    return "" if sample_ratio == 1 else f"of {sample_ratio:.0%} of them (sample_ratio) "
 
 
 def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:

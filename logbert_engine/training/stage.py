@@ -19,14 +19,14 @@ from logbert_engine.models.device import device_mb, resident_mb
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.vocabulary import CLS, END, PAD
 from logbert_engine.protocol.errors import CheckpointError, RunError, StorageError
-from logbert_engine.protocol.events import EpochEnded, Metric, StageEnded, StagePlan, StageStarted
+from logbert_engine.protocol.events import EpochEnded, Metric, StagePlan, StageStarted
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.checksums import remove_checked, sha256_of
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training import position as exact
 from logbert_engine.training.context import RunContext
-from logbert_engine.training.plan import StageMetrics
+from logbert_engine.training.plan import StageMetrics, stage_ended
 from logbert_engine.training.position import Position
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.step import make_optimizer, optimizer_step
@@ -280,8 +280,7 @@ class StageTrainer:
             f"{plan.name}: epoch {epoch}/{plan.epochs} train loss {train_loss:.4f} "
             f"valid loss {valid_loss:.4f}{mark}, {seconds:,.1f} s",
         )
-        if epoch < plan.epochs:  # so that a kill in the next epoch does not lose this one
-            self._save_exact()
+        self._save_exact()  # so that a kill from here on does not lose the epoch
 
     def _record(self, epoch: int, valid_loss: float, calibration: Calibration) -> ModelRecord:
         return ModelRecord(
@@ -346,21 +345,7 @@ class StageTrainer:
         )
         write_file(layout.metrics, msgspec.json.format(msgspec.json.encode(metrics)))
         remove_checked(layout.resume)
-        context.recorder.record(
-            StageEnded(
-                stage=plan.index,
-                sessions=plan.sessions,
-                steps=plan.steps,
-                best_epoch=position.best_epoch,
-                train_loss=metrics.train_loss,
-                best_valid_loss=position.best_valid_loss,
-                seconds=metrics.seconds,
-                peak_rss_mb=metrics.peak_memory_mb,
-                peak_device_mb=metrics.peak_device_mb,
-                checkpoint=checkpoint,
-                sha256=digest,
-            )
-        )
+        context.recorder.record(stage_ended(metrics))
         context.recorder.log(
             "info",
             f"{plan.name}: complete in {metrics.seconds:,.0f} s, best epoch {position.best_epoch} "

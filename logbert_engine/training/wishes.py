@@ -42,3 +42,4 @@ class Wishes:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = number
+        signal.signal(number, signal.SIG_DFL)  # a second one ends a worker that cannot look any more

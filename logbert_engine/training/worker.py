@@ -49,6 +49,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _work(run: RunLayout, config: RunConfig, wishes: Wishes, *, restart_stage: bool) -> int:
     control.clear(run)
+    _clear_abandoned(run)
     write_file(run.pid, f"{os.getpid()}\n")
     point = resume_point(run, config.stages)
     if restart_stage and point.next is not None:
@@ -73,6 +74,14 @@ def _work(run: RunLayout, config: RunConfig, wishes: Wishes, *, restart_stage: b
                 run.worker_errors.unlink()
         recorder.close()
     return code
+
+
+def _clear_abandoned(run: RunLayout) -> None:
+    """Remove what a worker that was killed in the middle of a save left beside the files."""
+    for folder in (run.root, *(f for s in run.stages() for f in (s.root, s.checkpoints))):
+        for leftover in folder.glob(".*.tmp"):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def _train(
