@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from logbert_engine import __version__
 from logbert_engine.protocol.errors import EngineError, LogbertError
 
 
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--data", default="", metavar="PATH", help="session files to begin with")
     made.add_argument("--inference", action="store_true", help="show RUN_DIR's latest inference results")
+    made.add_argument("--version", action="version", version=f"logbert-tui {__version__}")
     made.add_argument("--debug", action="store_true", help="show tracebacks")
     return made
 

@@ -164,7 +164,9 @@ class LogbertApp(App[str]):
         await self.show(name)
 
     async def action_back(self) -> None:
-        """Dismiss the message that is shown, leave what the screen has open, or go back to the one before."""
+        """Leave a field, dismiss the message, leave what the screen has open, or go back to the one before."""
+        if isinstance(self.screen, ConsoleScreen) and self.screen.typing and self.screen.take_back():
+            return
         if self.state.dismiss():
             return
         if isinstance(self.screen, ConsoleScreen) and self.screen.take_back():

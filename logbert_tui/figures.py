@@ -108,6 +108,18 @@ def keep_end(text: str, width: int) -> str:
     return "…" + text[len(text) - width + 1 :] if width > 0 else ""
 
 
+def keep_last_parts(path: str, width: int) -> str:
+    """A path without as many of its first folders as it takes: ``…/runs/a``; its last part is cut last of all."""
+    if len(path) <= width:
+        return path
+    parts = path.rstrip("/").split("/")
+    for first in range(1, len(parts)):
+        short_path = "/".join(("…", *parts[first:]))
+        if len(short_path) <= width:
+            return short_path
+    return keep_end(parts[-1], width)
+
+
 def keep_start(text: str, width: int) -> str:
     """A text cut at its end."""
     if len(text) <= width:

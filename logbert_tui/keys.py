@@ -18,11 +18,12 @@ Where = Literal[
     "list",
     "text",
     "form",
+    "field",
     "choice",
     "stop",
 ]
-"""``everywhere``: every screen; ``list``, ``text``, ``form``, ``choice``: any widget of that kind that has
-the focus; ``stop``: the confirmation."""
+"""``everywhere``: every screen; ``list``, ``text``, ``form``, ``field``, ``choice``: any widget of that kind
+that has the focus, ``field`` being one to type into; ``stop``: the confirmation."""
 
 TITLES: dict[Where, str] = {
     "everywhere": "Everywhere",
@@ -35,6 +36,7 @@ TITLES: dict[Where, str] = {
     "list": "In lists",
     "text": "In texts",
     "form": "In the form",
+    "field": "In a field to type into",
     "choice": "On a choice",
     "stop": "At a question",
 }
@@ -72,6 +74,11 @@ class Key:
         return self.keys.split(",")
 
     @property
+    def is_typed(self) -> bool:
+        """Whether a field that has the focus takes the key as text."""
+        return self.names[0] in _TYPED or len(self.names[0]) == 1
+
+    @property
     def target(self) -> str:
         """Its action with where to find it, for clicks and the palette."""
         if self.action.startswith("app."):
@@ -94,6 +101,7 @@ def written(name: str) -> str:
     return _DISPLAY.get(name, name)
 
 
+_TYPED = {"question_mark", "slash", "space", "left_square_bracket", "right_square_bracket"}
 _DISPLAY = {
     "question_mark": "?",
     "escape": "Esc",
@@ -118,15 +126,7 @@ _DISPLAY = {
 KEYS: tuple[Key, ...] = (
     # Everywhere
     Key("1", "go.picker", "presets", "Choose a preset and start a run.", "show('picker')", "everywhere"),
-    Key(
-        "t,2",
-        "go.run",
-        "run",
-        "Watch the run that is open.",
-        "show('run')",
-        "everywhere",
-        bar=60,
-    ),
+    Key("t,2", "go.run", "run", "Watch the run that is open.", "show('run')", "everywhere", bar=60),
     Key("l,3", "go.logs", "logs", "Read the run's logs.", "show('logs')", "everywhere", bar=50),
     Key(
         "i,4",
@@ -137,15 +137,7 @@ KEYS: tuple[Key, ...] = (
         "everywhere",
         bar=55,
     ),
-    Key(
-        "question_mark,5",
-        "go.help",
-        "help",
-        "Show this help.",
-        "show('help')",
-        "everywhere",
-        bar=1,
-    ),
+    Key("question_mark,5", "go.help", "help", "Show this help.", "show('help')", "everywhere", bar=1),
     Key("escape", "back", "back", "Go back; dismiss a message first.", "back", "everywhere", bar=70),
     Key(
         "q",
@@ -260,14 +252,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("j,down", "logs.down", "down", "A line down.", "rows(1)", "logs"),
     Key("k,up", "logs.up", "up", "A line up; going up stops following.", "rows(-1)", "logs"),
-    Key(
-        "pagedown,space",
-        "logs.page_down",
-        "page down",
-        "A page down.",
-        "pages(1)",
-        "logs",
-    ),
+    Key("pagedown,space", "logs.page_down", "page down", "A page down.", "pages(1)", "logs"),
     Key("pageup", "logs.page_up", "page up", "A page up.", "pages(-1)", "logs"),
     Key("g,home", "logs.first", "first", "To the beginning of the log.", "first", "logs"),
     Key("G,end", "logs.last", "last", "To the end of the log, and follow it.", "last", "logs"),
@@ -282,15 +267,7 @@ KEYS: tuple[Key, ...] = (
     Key("d", "inference.form", "form", "Go to the form.", "form", "inference", bar=21),
     Key("r", "inference.ranked", "ranked list", "Go to the ranked list.", "ranked", "inference"),
     # A session
-    Key(
-        "n,right_square_bracket",
-        "session.next",
-        "next",
-        "The next session.",
-        "step(1)",
-        "session",
-        10,
-    ),
+    Key("n,right_square_bracket", "session.next", "next", "The next session.", "step(1)", "session", 10),
     Key(
         "p,left_square_bracket",
         "session.previous",
@@ -329,19 +306,21 @@ KEYS: tuple[Key, ...] = (
     # The form and its choices
     Key("down", "form.next", "next", "Next field, as Tab does.", "next_field", "form"),
     Key("up", "form.previous", "previous", "Field before.", "previous_field", "form"),
+    Key("tab", "field.next", "next", "Next field.", "app.focus_next", "field", bar=20),
+    Key(
+        "escape",
+        "field.leave",
+        "leave field",
+        "Leave the field; letters are keys of the screen again.",
+        "app.back",
+        "field",
+        bar=21,
+    ),
     Key("right,space", "choice.next", "next", "Next value.", "step(1)", "choice"),
     Key("left", "choice.previous", "previous", "Value before.", "step(-1)", "choice"),
     # The confirmation
     Key("y", "stop.yes", "yes", "Do it.", "answer(True)", "stop", 1, True),
-    Key(
-        "n,escape",
-        "stop.no",
-        "no",
-        "Leave the run as it is.",
-        "answer(False)",
-        "stop",
-        bar=2,
-    ),
+    Key("n,escape", "stop.no", "no", "Leave the run as it is.", "answer(False)", "stop", bar=2),
 )
 
 
@@ -365,11 +344,19 @@ def bindings(where: Where) -> list[BindingType]:
     ]
 
 
-def key_bar(where: Where) -> list[Key]:
+def key_bar(where: Where, *, typing: bool = False) -> list[Key]:
     """The keys to show on a screen's bottom line, the most important first.
 
     A key of every screen gives way to the screen's own, and the way to the screen itself is left out.
+
+    Args:
+        where: The screen.
+        typing: Whether a field to type into has the focus, which takes letters as text: then only the keys of
+            the field and those of the screen that are no text are shown.
     """
+    if typing:
+        kept = [key for key in KEYS if key.where == "field" or (key.where == where and not key.is_typed)]
+        return sorted((key for key in kept if key.bar), key=lambda key: key.bar)
     own = [key for key in KEYS if key.where == where]
     taken = {name for key in own for name in key.names}
     common = [

@@ -34,7 +34,6 @@ PARTS: tuple[Part, ...] = (
     "inference",
     "notices",
 )
-KEPT_NOTICES = 50
 SHOWN_S = 8.0
 """How long a sentence that is neither a warning nor an error stays."""
 
@@ -94,10 +93,8 @@ class ConsoleState:
     def connected(self, welcome: Welcome) -> None:
         """The engine answered."""
         if self.connection == "lost":  # what was said about the loss is over
-            self.notices = [
-                notice for notice in self.notices if notice.text != sentence(self.connection_problem)
-            ]
-            self.touch("notices")
+            problem = sentence(self.connection_problem)
+            self._keep([notice for notice in self.notices if notice.text != problem])
         self.connection, self.connection_problem, self.engine = "connected", "", welcome
         self.touch("connection")
 
@@ -124,11 +121,13 @@ class ConsoleState:
     def subscribed(self, answer: Subscribed) -> None:
         """Take in the answer to ``subscribe``: a snapshot, or nothing where the missed events follow."""
         self.run_dir = answer.run_dir
+        before = self._phase
         if answer.snapshot is not None:
             self.run = answer.snapshot
         elif self.run is None:
             self.run = RunState()
         self.touch("run", "metric")
+        self._drop_outdated(before)
 
     def apply(self, run_dir: str, events: Sequence[JournalEvent]) -> bool:
         """Take in events of a run, in order.
@@ -139,14 +138,26 @@ class ConsoleState:
         run = self.run
         if run is None or run_dir != self.run_dir:
             return True
+        before = self._phase
         for event in events:
             if event.seq > run.seq + 1:
+                self._drop_outdated(before)
                 return False
             if event.seq <= run.seq:
                 continue
             run.apply(event)
             self.touch("metric" if isinstance(event, Metric) else "run")
+        self._drop_outdated(before)
         return True
+
+    @property
+    def _phase(self) -> str:
+        return self.run.phase if self.run is not None else ""
+
+    def _drop_outdated(self, before: str) -> None:
+        """A warning or an error was about the phase that is over; what was said by the way goes by itself."""
+        if before and self._phase != before:
+            self._keep([notice for notice in self.notices if notice.severity == "info"])
 
     # The machine and the catalogue
 
@@ -178,14 +189,15 @@ class ConsoleState:
     # Notices
 
     def notice(self, text: str, severity: Severity = "info") -> None:
-        """Add a sentence for the user; the latest is shown until a key dismisses it or another comes."""
-        self.notices.append(Notice(sentence(text), severity, time.time()))
-        del self.notices[:-KEPT_NOTICES]
+        """Say a sentence to the user, until a key dismisses it or another comes; it takes the older one's place."""
+        self.notices = [Notice(sentence(text), severity, time.time())]
         self.touch("notices")
 
     def expire(self, now: float) -> None:
         """Drop what was said by the way some seconds ago; warnings and errors stay until they are dismissed."""
-        kept = [n for n in self.notices if n.severity != "info" or now - n.t < SHOWN_S]
+        self._keep([n for n in self.notices if n.severity != "info" or now - n.t < SHOWN_S])
+
+    def _keep(self, kept: list[Notice]) -> None:
         if len(kept) < len(self.notices):
             self.notices = kept
             self.touch("notices")

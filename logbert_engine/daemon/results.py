@@ -53,6 +53,7 @@ class _Meta(msgspec.Struct):
     """The file beside the results, ``results.meta.json``."""
 
     templates: dict[str, str] = {}
+    false_alarm_rate: float | None = None
 
 
 class _Stamp(NamedTuple):
@@ -154,6 +155,7 @@ def _rank(path: Path) -> Ranked:
     scores = np.array([head.anomaly_score for head in heads], dtype=np.float64)
     order = np.argsort(-scores, kind="stable").tolist()
     some = bool(heads)
+    meta = _read_meta(path)
     page = ResultsPage(
         output=str(path),
         total=len(records),
@@ -165,16 +167,17 @@ def _rank(path: Path) -> Ranked:
         highest=float(scores.max()) if some else 0.0,
         offset=0,
         rows=[],
+        false_alarm_rate=meta.false_alarm_rate,
     )
-    return Ranked([records[i] for i in order], _templates(path), page)
+    return Ranked([records[i] for i in order], meta.templates, page)
 
 
-def _templates(path: Path) -> dict[str, str]:
+def _read_meta(path: Path) -> _Meta:
     meta = path.with_suffix(".meta.json")
     try:
-        return _meta.decode(meta.read_bytes()).templates
+        return _meta.decode(meta.read_bytes())
     except FileNotFoundError:
-        return {}
+        return _Meta()
     except OSError as error:
         raise DataError(f"cannot read {meta}: {error.strerror or error}.") from error
     except _UNREADABLE as error:

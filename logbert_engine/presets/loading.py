@@ -62,9 +62,9 @@ def load_preset(name_or_path: str) -> Preset:
     if name_or_path in names:
         return check_file(preset_folder() / f"{name_or_path}.yaml")
     close = difflib.get_close_matches(name_or_path, names, n=1)
-    suggestion = f'did you mean "{close[0]}"? ' if close else ""
+    suggestion = f'did you mean "{close[0]}"? The' if close else "the"
     raise PresetError(
-        f'unknown preset "{name_or_path}"; {suggestion}the presets are {", ".join(names)}; '
+        f'unknown preset "{name_or_path}"; {suggestion} presets are {", ".join(names)}; '
         "the path of a .yaml file works too."
     )
 

@@ -180,7 +180,7 @@ def _checked(config: dict[str, Any], origins: dict[KeyPath, str], preset: str) -
 
 
 def _check_plain(value: Any, path: KeyPath) -> None:
-    """Flags can carry what no file can: infinities, and names of files that are not UTF-8."""
+    """Flags can carry what no file can: infinities, endless numbers, names of files that are not UTF-8."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _check_plain(inner, (*path, key))
@@ -188,6 +188,8 @@ def _check_plain(value: Any, path: KeyPath) -> None:
         raise Fault((path,), f"{show_path(path)} is {shorten(value)}, which is not UTF-8; rename it")
     elif isinstance(value, float) and not math.isfinite(value):
         raise Fault((path,), f"{show_path(path)} is {value}; it must be a finite number")
+    elif isinstance(value, int) and abs(value) > 2**53:
+        raise Fault((path,), f"{show_path(path)} is too large a number; write a smaller one")
 
 
 def _progressive(value: bool) -> str:

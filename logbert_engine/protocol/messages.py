@@ -370,6 +370,8 @@ class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     highest: float
     offset: int
     rows: list[ResultRow]
+    false_alarm_rate: float | None = None
+    """Share of ordinary sessions that the threshold alarms on, by the held-out ones; None where not known."""
 
 
 class ReadResult(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -95,7 +95,7 @@ def words_or_why_not(run: RunLayout, resume_words: Callable[[RunLayout], str]) -
 
 def death_in_words(exit_code: int | None, signal: int | None, said: str = "") -> str:
     """One sentence about how a worker ended, with the last line that it wrote to its standard error."""
-    end = "the worker ended without a word: killed, out of memory, or the machine was restarted"
+    end = "the worker ended without a word"
     if signal is not None:
         try:
             name = f"signal {signal}, {signals.Signals(signal).name}"
@@ -108,6 +108,8 @@ def death_in_words(exit_code: int | None, signal: int | None, said: str = "") ->
         end = f"the worker ended with exit status {exit_code}"
     elif said:
         end = "the worker ended"
+    elif exit_code is None:
+        end += ": killed, out of memory, or the machine was restarted"
     return f"{end}: {said}" if said else end
 
 

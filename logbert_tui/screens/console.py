@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.widgets import Input
 
 from logbert_tui.keys import Where
 from logbert_tui.state import ConsoleState, Part
@@ -34,6 +35,19 @@ class ConsoleScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._seen: Counter[Part] = Counter()
+
+    def on_mount(self) -> None:
+        """The key bar follows the focus."""
+        self.watch(self, "focused", self._focus_moved)
+
+    def _focus_moved(self) -> None:
+        for line in self.query(KeyLine):  # none while the screen is being made or taken down
+            line.show_typing(self.typing)
+
+    @property
+    def typing(self) -> bool:
+        """Whether a field to type into has the focus."""
+        return isinstance(self.focused, Input)
 
     @property
     def console(self) -> LogbertApp:

@@ -88,7 +88,7 @@ class Summary(Lines):
     page: m.ResultsPage | None = None
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
-        """One row, or two where they do not fit into one."""
+        """As many rows as they need."""
         return [] if self.page is None else [tuple(row) for row in summary_spans(self.page, width)]
 
 
@@ -247,7 +247,7 @@ class InferenceScreen(ConsoleScreen):
         self.call_after_refresh(self._resized)
 
     def on_resize(self) -> None:
-        """The summary takes one row or two, and the columns change."""
+        """The summary takes more rows or fewer, and the columns change."""
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:

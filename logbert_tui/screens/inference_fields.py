@@ -18,6 +18,7 @@ from logbert_tui.keys import bindings
 from logbert_tui.screens.inference_form import DEFAULT_ALARM, default_output, make_spec
 from logbert_tui.widgets.cells import clean
 from logbert_tui.widgets.lines import Lines, Row, width_of
+from logbert_tui.widgets.text_field import TextField
 
 
 class CheckpointField(Lines, can_focus=True):
@@ -100,23 +101,23 @@ class InferenceForm(Vertical):
             yield CheckpointField(id="checkpoint")
         with Horizontal():
             yield Label("input", classes="name")
-            yield Input(
+            yield TextField(
                 id="inputs", compact=True, placeholder="files or folders of sessions", select_on_focus=False
             )
         with Horizontal():
             yield Label("output", classes="name")
-            yield Input(id="output", compact=True, placeholder="results.json", select_on_focus=False)
+            yield TextField(id="output", compact=True, placeholder="results.json", select_on_focus=False)
         with Horizontal():
             yield Label("alarm at", classes="name")
-            yield Input(DEFAULT_ALARM, id="alarm", compact=True)
+            yield TextField(DEFAULT_ALARM, id="alarm", compact=True)
             yield Label(" score, or share as 0.5%", classes="hint")
             yield Button("Score", id="start", compact=True)
 
     def offer(self, run_dir: str, checkpoints: Sequence[CheckpointInfo], taken: set[str], data: str) -> None:
         """What a run offers; what was typed stays, what was suggested gives way."""
-        inputs = self.query_one("#inputs", Input)
+        inputs = self.query_one("#inputs", TextField)
         if inputs.value in ("", self._suggested_input):
-            inputs.value = f"'{data}'" if " " in data else data
+            inputs.put(f"'{data}'" if " " in data else data)
             self._suggested_input = inputs.value
         self._run_dir, self._taken = run_dir, taken
         self.query_one(CheckpointField).offer(checkpoints)
@@ -146,12 +147,13 @@ class InferenceForm(Vertical):
     @on(CheckpointField.Changed)
     @on(Input.Changed, "#inputs")
     def _suggest_output(self) -> None:
-        output = self.query_one("#output", Input)
+        output = self.query_one("#output", TextField)
         if output.value not in ("", self._suggested_output) or not self._run_dir:
             return
         inputs = self.query_one("#inputs", Input).value
         checkpoint = self.query_one(CheckpointField).checkpoint
-        self._suggested_output = output.value = default_output(self._run_dir, inputs, checkpoint, self._taken)
+        self._suggested_output = default_output(self._run_dir, inputs, checkpoint, self._taken)
+        output.put(self._suggested_output)
 
     def action_next_field(self) -> None:
         """To the next field."""

@@ -24,6 +24,7 @@ from logbert_tui.state import Part
 from logbert_tui.widgets.lines import Lines, Row, spread, width_of
 from logbert_tui.widgets.log_seek import Step
 from logbert_tui.widgets.log_view import LogView
+from logbert_tui.widgets.text_field import TextField
 
 POLL_S = 0.25
 FILES_EVERY_S = 2.0
@@ -96,7 +97,7 @@ def status_row(view: LogView, name: str, width: int) -> Row:
         place, count = view.counted()
         more = "" if buffer.at_start and buffer.at_end else "+"
         of = f"{place} of {count:,}{more}" if place else f"{count:,}{more}"
-        left.append((f" match {of} " if place else f" {of} matches ", "accent"))
+        left.append((f" match {of} " if place else f" {of} match{'' if count == 1 else 'es'} ", "accent"))
     if view.problem and buffer.lines:
         left.append((f" {view.problem} ", "bad"))
     right: list[tuple[str, str]] = []
@@ -160,7 +161,7 @@ class LogsScreen(ConsoleScreen):
         yield StatusLine()
         with Horizontal(id="search-row"):
             yield Label("/")
-            yield Input(
+            yield TextField(
                 placeholder="regular expression; lower case finds both cases", id="search", compact=True
             )
 

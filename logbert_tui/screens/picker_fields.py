@@ -16,6 +16,7 @@ from logbert_tui.keys import bindings
 from logbert_tui.screens.picker_form import DEVICES, YES_NO
 from logbert_tui.widgets.choice import Choice
 from logbert_tui.widgets.lines import Lines
+from logbert_tui.widgets.text_field import TextField
 
 FIELDS = (
     "data",
@@ -51,7 +52,7 @@ class Form(Vertical):
         """The fields; their ids are their names in ``RunSpec``."""
         with Horizontal():
             yield Label("data", classes="name")
-            yield Input(
+            yield TextField(
                 self._begin_with, id="data", compact=True, placeholder="folder or file", select_on_focus=False
             )
         with Horizontal(id="check-row"):
@@ -59,7 +60,7 @@ class Form(Vertical):
             yield Lines(id="check")
         with Horizontal():
             yield Label("run dir", classes="name")
-            yield Input(id="run_dir", compact=True, select_on_focus=False)
+            yield TextField(id="run_dir", compact=True, select_on_focus=False)
         with Horizontal():
             yield Label("stages", classes="name")
             yield from self._small("start_ratio")
@@ -84,7 +85,7 @@ class Form(Vertical):
         yield Button("Start training", id="start", compact=True)
 
     def _small(self, name: str) -> ComposeResult:
-        yield Input(id=name, compact=True, classes="small", select_on_focus=True)
+        yield TextField(id=name, compact=True, classes="small", select_on_focus=True)
 
     # Values
 
@@ -101,9 +102,9 @@ class Form(Vertical):
 
     def suggest_run_dir(self, path: str) -> None:
         """Fill in a run directory unless another was typed."""
-        field = self.query_one("#run_dir", Input)
+        field = self.query_one("#run_dir", TextField)
         if field.value in ("", self._suggested):
-            field.value = path
+            field.put(path)
         self._suggested = path
 
     def mark(self, wrong: set[str]) -> None:
@@ -132,8 +133,12 @@ class Form(Vertical):
         self.screen.focus_previous()
 
     @on(Input.Submitted)
-    def _entered(self) -> None:
-        self.screen.focus_next()
+    def _entered(self, event: Input.Submitted) -> None:
+        """Enter behind the data path goes to the button, as the rest has values already."""
+        if event.input.id == "data":
+            self.focus_field("start")
+        else:
+            self.screen.focus_next()
 
     @on(Button.Pressed, "#start")
     def _pressed(self) -> None:

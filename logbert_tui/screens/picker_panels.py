@@ -11,7 +11,7 @@ from logbert_tui.figures import (
     ago,
     count,
     home_path,
-    keep_end,
+    keep_last_parts,
     keep_start,
     loss,
     megabytes,
@@ -327,7 +327,7 @@ def run_spans(run: RunInfo, width: int, home: str = "") -> list[Span]:
     room = width - 2 - len(tail)
     return [
         Span(f"{sign} ", style),
-        Span(fit(keep_end(home_path(clean(run.run_dir), home), room), room)),
+        Span(fit(keep_last_parts(home_path(clean(run.run_dir), home), room), room)),
         Span(tail, "dim"),
     ]
 

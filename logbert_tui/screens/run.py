@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 
 from logbert_engine.protocol import messages as m
-from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.errors import LogbertError, RunError
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
@@ -172,7 +172,10 @@ class RunScreen(ConsoleScreen):
         try:
             done: m.Done = await self.link.call(method, m.RunRef(run_dir=run_dir))
         except LogbertError as error:
-            self.state.notice(str(error), "error")
+            run = self.state.run
+            idle = method in ("pause", "stop") and run is not None and not run.active
+            # a run that does nothing is in the state that was asked for, or nearly: nothing went wrong
+            self.state.notice(str(error), "info" if idle and isinstance(error, RunError) else "error")
             return
         if done.message:
             self.state.notice(done.message)

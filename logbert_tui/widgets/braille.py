@@ -13,6 +13,8 @@ from typing import NamedTuple
 DOTS_ACROSS, DOTS_DOWN = 2, 4
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _EMPTY = 0x2800
+_LEAST_SPAN = 1e-9
+"""Share of the values: what differs by less is rounding, and ticks so close could not be told apart."""
 
 
 class Column(NamedTuple):
@@ -126,11 +128,11 @@ def nice_range(low: float, high: float, ticks: int = 4) -> tuple[Range, list[flo
 
     Args:
         low: The lowest value.
-        high: The highest value.
+        high: The highest value; one that is the lowest but for rounding gets a tenth of room on either side.
         ticks: About how many ticks there should be.
     """
-    if high <= low:
-        spread = abs(low) * 0.1 or 1.0
+    if high - low <= _LEAST_SPAN * max(abs(low), abs(high)):
+        spread = max(abs(low), abs(high)) * 0.1 or 1.0
         low, high = low - spread, high + spread
     rough = (high - low) / max(1, ticks)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -115,23 +115,30 @@ class KeyLine(Lines):
         self._where = where
         self._actions: dict[str, str] = {}
         self._hidden: frozenset[str] = frozenset()
+        self._typing = False
 
     def hide(self, ids: Iterable[str]) -> None:
         """Leave out keys that do nothing now, by their ids."""
         self._hidden = frozenset(ids)
         self.update()
 
+    def show_typing(self, typing: bool) -> None:
+        """Whether a field to type into has the focus: letters are no keys then."""
+        if typing != self._typing:
+            self._typing = typing
+            self.update()
+
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
         """One row: the screen's keys and labels, and at the right those of every screen."""
         fitting: list[Key] = []
         used = 1
-        for key in key_bar(self._where):
+        for key in key_bar(self._where, typing=self._typing):
             needs = len(key.display) + len(key.label) + 3
             if key.id not in self._hidden and used + needs <= width:
                 used += needs
                 fitting.append(key)
-        own = tuple(span for key in fitting if key.where == self._where for span in _key_spans(key))
-        common = tuple(span for key in fitting if key.where != self._where for span in _key_spans(key))
+        own = tuple(span for key in fitting if key.where != "everywhere" for span in _key_spans(key))
+        common = tuple(span for key in fitting if key.where == "everywhere" for span in _key_spans(key))
         self._actions = {f" {key.display} ": key.target for key in fitting}
         return [spread(own, common, width)]
 

@@ -10,6 +10,7 @@ from logbert_tui.figures import NONE, count
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.pages import Pages
 from logbert_tui.widgets.rows import Span
+from logbert_tui.widgets.session_rows import probability
 
 LONGEST_ID = 24
 LEAST_REASON = 40
@@ -128,29 +129,32 @@ def result_spans(row: ResultRow, columns: Sequence[Column]) -> list[Span]:
 
 
 def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
-    """What all sessions of the results come to, in one row or two."""
+    """What all sessions of the results come to, in as few rows as their parts fit into."""
     share = page.anomalies / page.total if page.total else 0.0
     found: list[tuple[str, str]] = [
-        (f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong"),
-        ("   ", ""),
         (f"✗ {count(page.anomalies)} {'anomaly' if page.anomalies == 1 else 'anomalies'}", "bad")
         if page.anomalies
         else ("no anomaly", "good"),
-        (f" ({share:.2%})", "dim"),
-        ("   threshold ", "dim"),
-        (f"{page.threshold:.2f}", ""),
+        (f" ({share:.2%} of this input)", "dim"),
     ]
-    spread: list[tuple[str, str]] = []
+    limit: list[tuple[str, str]] = [("threshold ", "dim"), (f"{page.threshold:.2f}", "")]
+    if page.false_alarm_rate is not None:
+        limit.append((f" (alarms on ≈{probability(page.false_alarm_rate)} of ordinary sessions)", "dim"))
+    spread: list[tuple[str, str]] = [("score", "dim")]
     for name, value in (
         ("mean", page.mean),
         ("deviation", page.deviation),
         ("min", page.lowest),
         ("max", page.highest),
     ):
-        spread += [(f"   {name} ", "dim"), (f"{value:.2f}", "")]
-    if sum(width_of(text) for text, _ in (*found, *spread)) <= width:
-        return [[*found, *spread]]
-    return [found, [(" score:", "dim"), *spread]]
+        spread += [(f"  {name} ", "dim"), (f"{value:.2f}", "")]
+    rows = [[(f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong")]]
+    for part in (found, limit, spread):
+        if sum(width_of(text) for text, _ in (*rows[-1], *part)) + 3 <= width:
+            rows[-1] += [("   ", ""), *part]
+        else:
+            rows.append([(" ", ""), *part])
+    return rows
 
 
 class ResultRows:

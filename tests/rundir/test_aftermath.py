@@ -170,7 +170,7 @@ def test_a_damaged_configuration_does_not_hide_a_death(run):
         (2, None, "", "the worker ended with exit status 2"),
         (2, None, "no room", "the worker ended with exit status 2: no room"),
         (0, None, "", "the worker ended without a word"),
-        (None, None, "", "the worker ended without a word"),
+        (None, None, "", "the worker ended without a word: killed, out of memory, or the machine was restarted"),
         (None, None, "Killed", "the worker ended: Killed"),
     ],
 )  # fmt: skip

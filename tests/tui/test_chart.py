@@ -83,6 +83,17 @@ def test_the_axis_holds_the_values(a, b, ticks):
     assert 2 <= len(marks) <= 2 * ticks + 3
 
 
+@given(st.floats(1e-6, 1e6), st.integers(0, 2**30), st.sampled_from([-1, 1]), st.integers(2, 8))
+def test_the_axis_has_distinct_ticks_for_values_that_differ_by_rounding(low, ulps, sign, ticks):
+    ends = sorted((sign * low, sign * (low + ulps * math.ulp(low))))
+    span, marks = braille.nice_range(*ends, ticks)
+    assert span.low < span.high
+    assert 2 <= len(marks) <= 2 * ticks + 3
+    assert len(set(marks)) == len(marks)
+    assert span.low <= ends[0] + 1e-9 * low
+    assert span.high >= ends[1] - 1e-9 * low
+
+
 @given(st.floats(1e-4, 1e4), st.floats(1e-4, 1e4))
 def test_the_logarithmic_axis_holds_the_values(a, b):
     span, _ = braille.log_ticks(min(a, b), max(a, b))
