@@ -164,3 +164,57 @@ def test_two_writers_never_share_a_run_directory(sessions: Path, tmp_path: Path)
         assert "held" in sentence(engine(*words))
     finally:
         assert engine("stop", run.root).returncode == 0
+
+
+def test_results_never_overwrite_an_input(sessions: Path, tmp_path: Path) -> None:
+    assert engine(*train(sessions, tmp_path / "run")).returncode == 0
+    file = sessions / "preprocessed_logs_2025-01-01.json"
+    before = file.read_bytes()
+    said = sentence(engine("infer", "--checkpoint", tmp_path / "run", "--input", sessions, "--output", file))
+    assert "overwrite" in said
+    assert file.read_bytes() == before
+
+
+def test_a_pipe_is_no_session_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sessions.json")
+    said = sentence(engine(*train(tmp_path / "sessions.json", tmp_path / "run")))
+    assert "neither a file nor a directory" in said
+
+
+def test_an_engine_does_not_remove_a_file_that_is_no_socket(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text("[]")
+    assert "not a socket" in sentence(engine("serve", "--socket", file))
+    assert file.read_text() == "[]"
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    assert "too long" in sentence(engine("resume", tmp_path / ("x" * 300))).lower()
+
+
+def test_of_two_requests_at_once_one_is_refused(sessions: Path, tmp_path: Path) -> None:
+    run = RunLayout(tmp_path / "run")
+    words = ["train", "--data", sessions, "--run-dir", run.root, "--preset", "demo", "--epochs-per-stage", "400"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "logbert_engine", *map(str, words), "--seed", seed],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    try:
+        assert sorted(process.returncode for process in both) == [0, 1], said
+    finally:
+        assert engine("stop", run.root).returncode == 0
+
+
+def test_a_device_that_is_not_there_is_said_by_train_itself(sessions: Path, tmp_path: Path) -> None:
+    if sys.platform == "darwin":
+        device = "cuda"
+    else:
+        device = "mps"
+    words = ["train", "--data", sessions, "--run-dir", tmp_path / "run", "--preset", "demo", "--device", device]
+    assert f"no {device} device" in sentence(engine(*words))

@@ -39,7 +39,7 @@ def test_a_request_becomes_a_run_directory_that_a_worker_can_take(
     config = read_config(run)
     assert (config.preset, config.data.path, config.seed) == ("test", str(data), 5)
     assert ratios(run) == [0.1, 0.2, 0.3]
-    assert [path.name for path in run.root.iterdir()] == ["lock", "run.yaml"]
+    assert sorted(path.name for path in run.root.iterdir()) == ["lock", "run.yaml"]
 
 
 def test_a_relative_run_directory_counts_from_here(
