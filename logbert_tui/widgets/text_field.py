@@ -21,6 +21,7 @@ class TextField(Input):
         """Fill in a value, with the cursor behind it."""
         self.value = value
         self.cursor_position = len(value)
+        self.call_after_refresh(self._show_cursor)
 
     def on_resize(self, _event: Resize) -> None:
         """Keep the cursor in view; a field gets its width only after its first value."""

@@ -176,3 +176,13 @@ async def test_a_run_offers_its_best_models_and_its_results(engine, follow, run,
         str(run.root / "results.json"),
     ]
     assert options.data.endswith("/data")
+
+
+async def test_the_share_of_ordinary_sessions_that_alarm_comes_with_the_page_where_it_is_known(
+    engine, follow, tmp_path
+):
+    client = (await follow()).client
+    known = write(tmp_path / "known.json", [session(1, 1.0)], {"false_alarm_rate": 0.005, "templates": {}})
+    unknown = write(tmp_path / "unknown.json", [session(1, 1.0)])
+    pages = [await client.call("read_results", ReadResults(output=str(path))) for path in (known, unknown)]
+    assert [page.false_alarm_rate for page in pages] == [0.005, None]

@@ -19,7 +19,7 @@ ENCODERS = {
     "cloud-colab": (768, 12, 12, 512, 1.0, 0, 10, 32, False),
     "dgx": (768, 12, 12, 512, 1.0, 0, 10, 32, False),
     "incremental": (384, 6, 6, 512, 1.0, 0, 2, 4, True),
-    "demo": (128, 2, 4, 128, 1.0, 0, 3, 16, True),
+    "demo": (128, 2, 4, 128, 1.0, 0, 4, 16, True),
 }
 DOCUMENTED = {
     "test": {"accuracy": "50–60%", "precision": "40–50%", "recall": "30–40%", "f1": "0.35–0.45"},

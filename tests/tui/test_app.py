@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from logbert_engine import __version__
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import Log, RunOpened, StagePlan
@@ -168,6 +169,13 @@ async def test_an_engine_that_cannot_be_reached_ends_the_console_with_a_sentence
 def test_inference_without_a_run_directory_is_refused(capsys):
     assert main(["--inference"]) == 1
     assert "RUN_DIR" in capsys.readouterr().err
+
+
+def test_the_version_is_told_without_a_terminal(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"logbert-tui {__version__}\n"
 
 
 def test_the_console_imports_neither_torch_nor_transformers():

@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.geometry import Region
@@ -75,6 +75,7 @@ def test_unknown_and_infinite_losses_are_left_out():
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 8))
+@example(1000000.0, 999999.9999999999, 2)
 def test_the_axis_holds_the_values(a, b, ticks):
     low, high = min(a, b), max(a, b)
     span, marks = braille.nice_range(low, high, ticks)

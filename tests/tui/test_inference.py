@@ -94,7 +94,9 @@ def results(run: RunLayout) -> Path:
     path.parent.mkdir()
     path.write_bytes(msgspec.json.encode([scored(number) for number in reversed(range(TOTAL))]))
     texts = {"E9": "Connection reset by <*>", "E5": "Request <*> accepted", "E1": "Request <*> from <*>"}
-    path.with_suffix(".meta.json").write_bytes(msgspec.json.encode({"templates": texts}))
+    path.with_suffix(".meta.json").write_bytes(
+        msgspec.json.encode({"templates": texts, "false_alarm_rate": 0.0052})
+    )
     return path
 
 
@@ -145,6 +147,8 @@ async def test_the_latest_results_are_shown_ranked_without_scoring_again(
         assert "✗ 100 anomalies" in whole
         for figure in ("threshold 8.00", "mean 2.8", "deviation 3.56", "min -3.33", "max 9.00"):
             assert figure in whole
+        assert "threshold 8.00 (alarms on ≈0.52% of ordinary sessions)" in whole
+        assert "(8.10% of this input)" in whole
         first = next(line for line in text if " blk_00000 " in line and "9.00" in line)
         assert first.split()[:4] == ["│", "▌", "1", "9.00"] if size[0] == 120 else "▌" in first
         assert "✗" in first
@@ -315,6 +319,23 @@ async def test_results_that_cannot_be_read_are_explained(
     await asyncio.to_thread(results.write_text, '[{"anomaly_score": "high"}]')
     async with on_inference(run, (100, 30)) as pilot:
         await until_text(pilot, "logbert-engine infer (Expected")
+
+
+async def test_a_field_of_the_form_offers_its_own_keys_and_esc_leaves_it_first(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run, (80, 24)) as pilot:
+        await until_text(pilot, "blk_00000")
+        output = pilot.app.screen.query_one("#output", Input).value
+        assert any(output[-20:] in line for line in text_of(pilot)), "a long path shows its end"
+        await pilot.press("d")
+        await until(
+            pilot,
+            lambda: text_of(pilot)[-1].split() == ["^S", "start", "Tab", "next", "Esc", "leave", "field"],
+        )
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen.focused is ranked(pilot))
+        await until_text(pilot, "open results")
 
 
 async def test_without_a_run_the_screen_says_what_to_do(engine: Engine) -> None:

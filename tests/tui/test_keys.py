@@ -15,6 +15,7 @@ from logbert_tui.screens.picker_fields import Form
 from logbert_tui.screens.run import RunScreen
 from logbert_tui.widgets.choice import Choice
 from logbert_tui.widgets.line_list import LineList
+from logbert_tui.widgets.text_field import TextField
 from logbert_tui.widgets.text_view import TextView
 
 HOLDERS = {
@@ -25,6 +26,7 @@ HOLDERS = {
     "list": LineList,
     "text": TextView,
     "form": Form,
+    "field": TextField,
     "choice": Choice,
 }
 
@@ -82,3 +84,12 @@ def test_keys_that_change_a_run_are_marked():
 def test_help_screen_has_no_keys_of_its_own_but_its_text_scrolls():
     assert HelpScreen.WHERE == "help"
     assert any(key.where == "text" for key in KEYS)
+
+
+@pytest.mark.parametrize("where", ["picker", "logs", "inference"])
+def test_while_a_field_has_the_focus_no_key_is_offered_that_it_takes_as_text(where):
+    offered = key_bar(where, typing=True)
+    assert {"field.next", "field.leave"} <= {key.id for key in offered}
+    assert all(
+        name in ("tab", "escape", "f5") or name.startswith("ctrl+") for k in offered for name in k.names
+    )

@@ -311,3 +311,82 @@ async def test_with_an_engine_the_path_is_checked_and_the_command_shown(tmp_path
         await until_seen(pilot, "✗")
         assert "nowhere" in text_of(app.screen)
         await app.link.call("shutdown")
+
+
+def test_a_recent_run_keeps_the_last_part_of_its_path():
+    run = RunInfo(run_dir="/home/ana/projects/runs/monday", phase="paused")
+    for width, path in (
+        (60, "~/projects/runs/monday"),
+        (26, "…/runs/monday"),
+        (18, "…/monday"),
+        (14, "monday"),
+    ):
+        assert panels.run_spans(run, width, "/home/ana")[1].text.strip() == path
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_key_bar_offers_what_works_in_a_field_and_esc_leaves_it_first(
+    console, text_of, settle, size
+):
+    async with console(size=size, events=None) as pilot:
+        await pilot.app.show("picker")
+        offered(pilot.app.state)
+        await settle(pilot)
+        before = text_of(pilot.app.screen).splitlines()[-1]
+        assert "data path" in before
+        await pilot.press("d")
+        await settle(pilot)
+        bar = text_of(pilot.app.screen).splitlines()[-1].split()
+        assert bar == ["^S", "start", "Tab", "next", "Esc", "leave", "field"]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert pilot.app.shown == "picker"
+        assert pilot.app.screen.focused.id == "preset-list"
+        assert text_of(pilot.app.screen).splitlines()[-1] == before
+        await pilot.press("escape")
+        await settle(pilot)
+        assert pilot.app.shown == "run"
+
+
+async def test_esc_leaves_a_field_before_it_dismisses_a_message(console, settle):
+    async with console(screen="picker") as pilot:
+        offered(pilot.app.state)
+        await pilot.press("d")
+        pilot.app.state.notice("the disk is full", "error")
+        await settle(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert pilot.app.screen.focused.id == "preset-list"
+        assert len(pilot.app.state.notices) == 1
+        await pilot.press("escape")
+        assert pilot.app.state.notices == []
+
+
+async def test_enter_behind_the_data_path_goes_to_the_button_and_elsewhere_to_the_next_field(console, settle):
+    async with console(screen="picker") as pilot:
+        offered(pilot.app.state)
+        await settle(pilot)
+        await pilot.press("d", *"logs", "enter")
+        await settle(pilot)
+        assert pilot.app.screen.focused.id == "start"
+        await pilot.press("o", "enter")
+        assert pilot.app.screen.focused.id == "max_ratio"
+
+
+async def test_a_run_directory_longer_than_its_field_shows_its_end(console, text_of, settle):
+    async with console(size=(120, 40), screen="picker") as pilot:
+        offered(pilot.app.state)
+        field = pilot.app.screen.query_one("#run_dir", Input)
+        pilot.app.screen.query_one(Form).suggest_run_dir("/home/ana/" + "a-long-folder/" * 6 + "the-run")
+        for size in ((120, 40), (80, 24), (60, 20)):
+            await pilot.resize_terminal(*size)
+            await settle(pilot)
+            line = next(line for line in text_of(pilot.app.screen).splitlines() if "run dir" in line)
+            assert "/the-run" in line
+        field.focus()
+        await pilot.press("home")
+        await settle(pilot)
+        assert "/the-run" not in text_of(pilot.app.screen)
+        await pilot.press("tab")
+        await settle(pilot)
+        assert "/the-run" in text_of(pilot.app.screen)

@@ -7,9 +7,16 @@ import asyncio
 import msgspec
 import pytest
 
+from logbert_engine.daemon.server import serving
+from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import Log, RunEnded
-from logbert_engine.protocol.messages import Accelerator
+from logbert_engine.protocol.locations import socket_path
+from logbert_engine.protocol.messages import Accelerator, RunSpec
 from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir.journal import JournalWriter
+from logbert_engine.rundir.layout import RunLayout
+from logbert_tui.app import LogbertApp
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.run import LatestLines, MachineLines
@@ -192,6 +199,21 @@ async def test_the_key_line_offers_what_can_be_done_now(console, story, text_of)
         line = text_of(pilot.app.screen).splitlines()[-1]
         assert "p pause" not in line
         assert "r resume" in line
+
+
+async def test_pausing_a_run_that_is_paused_is_no_error(story, tmp_path, until_seen):
+    run = RunLayout(tmp_path / "run")
+    write_config(run, resolve(RunSpec(data=str(tmp_path), run_dir=str(run.root), preset="test")))
+    with JournalWriter(run.journal) as writer:
+        for event in story(end="paused"):
+            writer.append(event)
+    async with serving(socket_path()):
+        app = LogbertApp(str(run.root), socket=socket_path())
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until_seen(pilot, "paused")
+            await pilot.press("p")
+            await until_seen(pilot, "No worker is at work")
+            assert [notice.severity for notice in app.state.notices] == ["info"]
 
 
 @pytest.mark.parametrize("key", ["p", "r", "R", "s"])

@@ -116,12 +116,40 @@ def test_notices_are_dismissed_together_and_once():
 
 def test_what_was_said_by_the_way_goes_and_errors_stay():
     state = ConsoleState()
-    state.notice("pausing")
+    for severity, left in (("info", []), ("warning", ["The disk is full"]), ("error", ["The disk is full"])):
+        state.notice("the disk is full", severity)
+        said_at = state.notices[0].t
+        state.expire(said_at + 7)
+        assert len(state.notices) == 1
+        state.expire(said_at + 9)
+        assert [notice.text for notice in state.notices] == left
+
+
+def test_an_older_error_does_not_come_back_when_a_newer_sentence_has_gone():
+    state = ConsoleState()
     state.notice("the disk is full", "error")
-    state.expire(state.notices[0].t + 7)
-    assert len(state.notices) == 2
-    state.expire(state.notices[0].t + 9)
-    assert [notice.text for notice in state.notices] == ["The disk is full"]
+    state.notice("resuming")
+    state.expire(state.notices[-1].t + 9)
+    assert state.notices == []
+
+
+def test_an_error_goes_when_the_run_is_in_another_phase_and_stays_while_it_is_not(story):
+    events = story(end="paused")
+    state = followed(events[:-2])
+    state.notice("the disk is full", "error")
+    assert state.apply(RUN_DIR, events[-2:-1])
+    assert len(state.notices) == 1
+    assert state.apply(RUN_DIR, events[-1:])
+    assert state.notices == []
+
+
+def test_an_error_goes_when_a_fresh_snapshot_has_another_phase(story):
+    state = followed(story())
+    state.notice("the disk is full", "error")
+    state.subscribed(Subscribed(run_dir=RUN_DIR, seq=0, snapshot=followed(story()).run))
+    assert len(state.notices) == 1
+    state.subscribed(Subscribed(run_dir=RUN_DIR, seq=0, snapshot=followed(story(end="paused")).run))
+    assert state.notices == []
 
 
 def test_leaving_says_that_training_goes_on_and_how_to_come_back(story):
