@@ -55,6 +55,10 @@ def train(data: Path | str, run_dir: Path, *more: str) -> list[str | Path]:
     return ["train", "--data", data, "--run-dir", run_dir, *small, *more]
 
 
+def background(data: Path, run_dir: Path, *more: str) -> list[str | Path]:
+    return ["train", "--data", data, "--run-dir", run_dir, "--preset", "demo", *more]
+
+
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     said = sentence(engine(*train(tmp_path / "nowhere", tmp_path / "run")))
     assert str(tmp_path / "nowhere") in said
@@ -147,17 +151,7 @@ def test_a_directory_that_is_no_run(tmp_path: Path, command: str) -> None:
 
 def test_two_writers_never_share_a_run_directory(sessions: Path, tmp_path: Path) -> None:
     run = RunLayout(tmp_path / "run")
-    words = [
-        "train",
-        "--data",
-        sessions,
-        "--run-dir",
-        run.root,
-        "--preset",
-        "demo",
-        "--epochs-per-stage",
-        "400",
-    ]
+    words = background(sessions, run.root, "--epochs-per-stage", "400")
     first = engine(*words)
     assert first.returncode == 0, first.stderr
     try:
@@ -194,7 +188,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 def test_of_two_requests_at_once_one_is_refused(sessions: Path, tmp_path: Path) -> None:
     run = RunLayout(tmp_path / "run")
-    words = ["train", "--data", sessions, "--run-dir", run.root, "--preset", "demo", "--epochs-per-stage", "400"]
+    words = background(sessions, run.root, "--epochs-per-stage", "400")
     both = [
         subprocess.Popen(
             [sys.executable, "-m", "logbert_engine", *map(str, words), "--seed", seed],
@@ -212,9 +206,6 @@ def test_of_two_requests_at_once_one_is_refused(sessions: Path, tmp_path: Path) 
 
 
 def test_a_device_that_is_not_there_is_said_by_train_itself(sessions: Path, tmp_path: Path) -> None:
-    if sys.platform == "darwin":
-        device = "cuda"
-    else:
-        device = "mps"
-    words = ["train", "--data", sessions, "--run-dir", tmp_path / "run", "--preset", "demo", "--device", device]
+    device = "cuda" if sys.platform == "darwin" else "mps"
+    words = background(sessions, tmp_path / "run", "--device", device)
     assert f"no {device} device" in sentence(engine(*words))

