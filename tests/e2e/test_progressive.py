@@ -187,8 +187,8 @@ def test_a_real_pretrained_bert_is_the_parent_of_the_first_stage(shared_data: Pa
     again = engine(
         *("train", "--data", shared_data / "tiny", "--run-dir", tmp_path / "next", "--preset", "transfer"),
         *("--pretrained", run_dir / "stage_1_20pct" / "checkpoints" / "best_model", "--sample-ratio", "1.0"),
-        *("--max-ratio", "0.1", "--epochs-per-stage", "1", "--foreground"),
+        *("--max-ratio", "0.2", "--start-ratio", "0.2", "--epochs-per-stage", "1", "--foreground"),
     )
     assert again.returncode == 0, again.stderr
-    first = json.loads((tmp_path / "next" / "stage_1_10pct" / "training_metrics.json").read_text())
+    first = json.loads((tmp_path / "next" / "stage_1_20pct" / "training_metrics.json").read_text())
     assert first["best_valid_loss"] < metrics["best_valid_loss"], "an export of ours is a parent too"
