@@ -106,8 +106,8 @@ def test_a_start_above_the_end_and_a_missing_run_directory_are_named():
 
 
 def test_relative_paths_count_from_where_the_console_was_started():
-    spec, _ = read_form("test", {"data": "logs/../sessions", "run_dir": "~/runs/a"}, "/home/ana/work")
-    assert (spec.data, spec.run_dir) == ("/home/ana/work/sessions", "~/runs/a")
+    spec, _ = read_form("test", {"data": "logs/../sessions", "run_dir": "~/runs/a"}, "/home/ana/data")
+    assert (spec.data, spec.run_dir) == ("/home/ana/data/sessions", "~/runs/a")
     spec, _ = read_form("test", {"data": "sessions", "run_dir": "/r"})
     assert (spec.data, spec.run_dir) == ("sessions", "/r")
 
