@@ -23,6 +23,7 @@ from logbert_engine.rundir.lock import held
 from logbert_tui.__main__ import main
 from logbert_tui.app import LogbertApp
 from logbert_tui.link import EngineLink
+from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.state import ConsoleState
 
 DEADLINE_S = 30.0
@@ -286,3 +287,18 @@ async def test_a_read_only_link_refuses_to_steer(engine, journal):
                 await link.call(method, RunRef(run_dir=str(run_dir)))
     finally:
         await link.close()
+
+
+async def test_a_screen_asked_for_under_the_palette_does_not_take_its_place(console, story):
+    async with console(size=(120, 40), events=story()) as pilot:
+        app = pilot.app
+        for name in ("logs", "inference", "help", "picker"):
+            before = app.shown
+            await pilot.press("ctrl+p")
+            await app.show(name)
+            await app.action_back()
+            assert app.shown == before
+            await pilot.press("escape")
+            assert isinstance(app.screen, ConsoleScreen)
+        await app.show("logs")
+        assert app.shown == "logs"
