@@ -71,19 +71,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Start the worker; with --foreground stay until it has ended and pass on its status."""
     from logbert_engine.commands.waiting import start_worker
     from logbert_engine.presets.runfile import read_config
+    from logbert_engine.protocol.events import RunEnded
     from logbert_engine.rundir.journal import last_event
     from logbert_engine.training.launch import launch
     from logbert_engine.training.plan import resume_point
     from logbert_engine.training.prepare import prepare
 
     layout = prepare(spec_of(arguments))
-    if resume_point(layout, read_config(layout).stages).next is None:
+    last = last_event(layout.journal)
+    said_so = isinstance(last, RunEnded) and last.state == "finished"  # else a worker still has to write it
+    if said_so and resume_point(layout, read_config(layout).stages).next is None:
         print(f"all stages in {layout.root} are complete; nothing to do")
         return 0
     if arguments.foreground:
         from logbert_engine.commands.following import follow
 
-        last = last_event(layout.journal)
         return follow(layout, launch(layout), sys.stdout, 0 if last is None else last.seq)
     where = Path(arguments.run_dir)
     opened = start_worker(layout)

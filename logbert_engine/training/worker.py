@@ -80,6 +80,8 @@ def _clear_abandoned(run: RunLayout) -> None:
     """Remove what a worker that was killed in the middle of a save left beside the files."""
     for folder in (run.root, *(f for s in run.stages() for f in (s.root, s.checkpoints))):
         for leftover in folder.glob(".*.tmp"):
+            if leftover.name.startswith(f".{run.control.name}."):
+                continue  # others than the worker write it, perhaps at this moment
             with suppress(OSError):
                 leftover.unlink()
 
