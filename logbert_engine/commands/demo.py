@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.demo.simulate import Scale
     from logbert_engine.demo.writing import write_demo
     from logbert_engine.rundir.journal import last_event
-    from logbert_engine.training.launch import launch
+    from logbert_engine.supervision.launch import launch
     from logbert_engine.training.prepare import prepare
 
     data, run_dir = arguments.directory / "data", arguments.directory / "run"

@@ -18,7 +18,7 @@ from logbert_engine.protocol.events import (
 )
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control
-from logbert_engine.rundir.aftermath import record_death, words_or_why_not
+from logbert_engine.rundir.aftermath import record_death, taken_by_another, words_or_why_not
 from logbert_engine.rundir.journal import JournalReader
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.plan import resume_words
@@ -114,6 +114,9 @@ def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_
             control.request(run, "pause")
             print("\npausing: the exact state is being saved", file=sys.stderr)
         take_in()
+    if code and (taken := taken_by_another(run, process.pid)):
+        print(f"logbert-engine: {taken}", file=sys.stderr)
+        return 1
     if state.ended is None or state.ended.seq <= after_seq:
         record_death(
             run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
 from logbert_engine.protocol.messages import RunSpec
@@ -30,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs-per-stage", type=int, metavar="N")
     parser.add_argument("--sample-ratio", type=float, metavar="R", help="share of the sessions used at all")
     parser.add_argument("--max-files", type=int, metavar="N", help="use the first N files; 0: all")
-    parser.add_argument("--max-memory-mb", type=float, metavar="N", help="warn above this resident memory")
+    parser.add_argument(
+        "--max-memory-mb", type=float, metavar="N", help="memory budget; near it the micro-batch is halved"
+    )
+    parser.add_argument(
+        "--nproc", type=_nproc, metavar="N|auto", help="processes that train together, one a device"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"])
     parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument(
@@ -44,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--foreground", action="store_true", help="follow the run to its end; Ctrl-C pauses it"
     )
+
+
+def _nproc(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is neither a number nor auto") from None
 
 
 def spec_of(arguments: argparse.Namespace) -> RunSpec:
@@ -61,6 +76,7 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
         sample_ratio=arguments.sample_ratio,
         max_files=arguments.max_files,
         max_memory_mb=arguments.max_memory_mb,
+        nproc=arguments.nproc,
         device=arguments.device,
         seed=arguments.seed,
         overrides=arguments.overrides,
@@ -73,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.presets.runfile import read_config
     from logbert_engine.protocol.events import RunEnded
     from logbert_engine.rundir.journal import last_event
-    from logbert_engine.training.launch import launch
+    from logbert_engine.supervision.launch import launch
     from logbert_engine.training.plan import resume_point
     from logbert_engine.training.prepare import prepare
 

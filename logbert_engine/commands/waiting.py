@@ -10,13 +10,13 @@ from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import RunEnded, RunOpened
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control
-from logbert_engine.rundir.aftermath import record_death, settled, words_or_why_not
+from logbert_engine.rundir.aftermath import record_death, settled, taken_by_another, words_or_why_not
 from logbert_engine.rundir.condition import Condition
 from logbert_engine.rundir.control import Wish
 from logbert_engine.rundir.journal import JournalReader
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import holder
-from logbert_engine.training.launch import launch
+from logbert_engine.supervision.launch import launch
 from logbert_engine.training.plan import resume_words
 
 _LOOK_S = 0.1
@@ -56,14 +56,19 @@ def end_worker(run: RunLayout, wish: Wish) -> RunState:
         The state of the run after it.
 
     Raises:
-        RunError: no run, or nobody is at work on it.
+        RunError: no run, nobody is at work on it, or another request started it again.
     """
     before = look(run)
     if before.holder is None:
         raise RunError(f"no worker is at work on {run.root}: the run is {before.state.phase}.")
     control.request(run, wish)
-    while holder(run) is not None:
+    while (now := holder(run)) is not None and now.pid == before.holder.pid:
         time.sleep(_LOOK_S)
+    if now is not None:
+        raise RunError(
+            f"the worker of {run.root} has ended, and {now} is at work on it already: "
+            "another request came in between."
+        )
     control.clear(run)  # a worker that died before it could has left it
     return look(run).state
 
@@ -82,16 +87,20 @@ def start_worker(run: RunLayout, *, restart_stage: bool = False) -> RunOpened:
     while True:
         ended = process.poll()
         events = reader.read()
-        opened = next((event for event in events if isinstance(event, RunOpened)), None)
+        # That of another one, started at the same moment, is not ours to tell of.
+        opened = next((e for e in events if isinstance(e, RunOpened) and e.pid == process.pid), None)
         if opened is not None:
             _let_go(process)
             return opened
         if ended is not None:
-            raise RunError(_why(run, ended, after_seq, [e for e in events if isinstance(e, RunEnded)]))
+            raise RunError(_why(run, process, after_seq, [e for e in events if isinstance(e, RunEnded)]))
         time.sleep(_LOOK_S)
 
 
-def _why(run: RunLayout, status: int, after_seq: int, ends: list[RunEnded]) -> str:
+def _why(run: RunLayout, process: subprocess.Popen[bytes], after_seq: int, ends: list[RunEnded]) -> str:
+    if taken := taken_by_another(run, process.pid):
+        return taken
+    status = process.returncode
     if not ends:
         record_death(
             run,

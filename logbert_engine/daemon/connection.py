@@ -28,8 +28,27 @@ MOST_WAITING_BYTES = 8 << 20
 """A client that does not take its answers is not asked for more requests."""
 _FLUSH_S = 1.0
 _SEND_BUFFER = 64 * 1024
+LONGEST_ID = 256
+"""Characters of a request's id: it comes back in the answer, which has to fit in a frame."""
+_SHOWN = 80
+"""Characters of a client's words that are repeated in a refusal."""
 _requests = msgspec.json.Decoder(rpc.Request)
-_params = {name: msgspec.json.Decoder(method.params) for name, method in METHODS.items()}
+
+
+def _exact(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """The same type, refusing fields that it does not have.
+
+    A newer console may ask for something that this engine does not know; to train something else than was
+    asked for would be worse than to say so.
+    """
+    return msgspec.defstruct(kind.__name__, (), bases=(kind,), kw_only=True, forbid_unknown_fields=True)
+
+
+_params = {
+    # A newer console says more in its hello, and is told there which versions are spoken.
+    name: msgspec.json.Decoder(method.params if name == "hello" else _exact(method.params))
+    for name, method in METHODS.items()
+}
 _logger = logging.getLogger(__name__)
 
 
@@ -172,7 +191,10 @@ class Connection:
             except BadFrame as error:
                 self._refuse(None, error.code, str(error))
                 continue
-            if request.method == "hello":
+            if isinstance(request.id, str) and len(request.id) > LONGEST_ID:
+                message = f"the id of a request has at most {LONGEST_ID} characters."
+                self._refuse(None, rpc.INVALID_REQUEST, message)
+            elif request.method == "hello":
                 self._hello(request)
             elif not self._greeted:
                 self._refuse(request.id, rpc.INVALID_REQUEST, "say hello first.")
@@ -205,7 +227,7 @@ class Connection:
         try:
             handler = HANDLERS.get(request.method)
             if handler is None:
-                message = f"the engine {__version__} has no method {request.method!r}."
+                message = f"the engine {__version__} has no method {request.method[:_SHOWN]!r}."
                 self._refuse(request.id, rpc.METHOD_NOT_FOUND, message)
                 return
             try:

@@ -9,10 +9,12 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from logbert_engine.daemon.offers import holds_results
 from logbert_engine.daemon.paths import absolute
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, read_frame
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
     from logbert_engine.daemon.engine import Engine
 
+MOST_RUNNING = 4
+"""Inferences at a time: each loads a model and wants the whole machine."""
 PROGRAM = (sys.executable, "-P", "-m", "logbert_engine", "infer")
 _TERMINATE_S = 5.0
 _KEPT_ERRORS = 64 * 1024
@@ -48,6 +52,8 @@ class _Inference:
     client: Connection
     ref: InferenceRef
     last: InferenceProgress
+    output: Path
+    """Links resolved."""
     cancelled: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -59,16 +65,34 @@ class Inferences:
         self._program = program
         self._last_id = 0
         self._running: dict[int, _Inference] = {}
+        self._outputs: set[Path] = set()
+        """What is being written, or is about to be."""
 
     async def start(self, client: Connection, spec: InferSpec) -> InferenceRef:
         """Start an inference; its progress goes to the client.
 
         Raises:
-            EngineError: a relative path, or one that is being written already; the command cannot be started.
+            EngineError: a relative path; an output that is being written already, or that would take the place
+                of something else than results; too many at a time; the command cannot be started.
         """
         command = [*self._program, *_options(spec)]
-        if any(other.ref.output == spec.output for other in self._running.values()):
+        output = await asyncio.to_thread(_output, spec)
+        if output in self._outputs:
             raise EngineError(f"an inference that writes {spec.output} is running already.")
+        if len(self._outputs) >= MOST_RUNNING:
+            raise EngineError(
+                f"{MOST_RUNNING} inferences are running already; cancel one, or wait for its end."
+            )
+        self._outputs.add(output)
+        try:
+            return await self._start(client, command, InferenceRef(id=0, output=spec.output), output)
+        except BaseException:
+            self._outputs.discard(output)
+            raise
+
+    async def _start(
+        self, client: Connection, command: list[str], ref: InferenceRef, output: Path
+    ) -> InferenceRef:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, limit=FRAME_LIMIT, start_new_session=True
@@ -77,9 +101,9 @@ class Inferences:
             reason = error.strerror or str(error)
             raise EngineError(f"the inference cannot be started: {reason}.") from error
         self._last_id += 1
-        ref = InferenceRef(id=self._last_id, output=spec.output)
+        ref.id = self._last_id
         start = InferenceProgress(id=ref.id, phase="starting", done=0, total=0)
-        inference = self._running[ref.id] = _Inference(process, client, ref, start)
+        inference = self._running[ref.id] = _Inference(process, client, ref, start, output)
         inference.task = asyncio.create_task(self._attend(inference), name=f"inference {ref.id}")
         return ref
 
@@ -124,6 +148,7 @@ class Inferences:
                 self._tell(inference, "failed", _why(said, status))
         finally:
             del self._running[inference.ref.id]
+            self._outputs.discard(inference.output)
 
     async def _pass_on(self, inference: _Inference, stdout: asyncio.StreamReader) -> None:
         while True:
@@ -180,6 +205,18 @@ def _options(spec: InferSpec) -> list[str]:
     elif spec.threshold is not None:
         words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
     return [*words, "--input", *inputs]
+
+
+def _output(spec: InferSpec) -> Path:
+    """Where the results go. They may take the place of other results, and of nothing else.
+
+    Raises:
+        EngineError: a checkpoint, a journal or whatever else lies there.
+    """
+    path = absolute(spec.output, "the output").resolve()
+    if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or holds_results(path))):
+        raise EngineError(f"{spec.output} is there and holds no results; choose another file for the output.")
+    return path
 
 
 def _terminate(process: Process) -> None:

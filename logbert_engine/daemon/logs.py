@@ -39,6 +39,8 @@ def _list(run_dir: str) -> LogFiles:
             size = path.stat().st_size
         except FileNotFoundError:
             continue  # removed between the two looks
+        if not _within(path, run):
+            continue
         stage = StageLayout(path.parent.parent).index if path.parent != run.logs else 0
         files.append(LogFile(name=path.relative_to(run.root).as_posix(), size=size, stage=stage or None))
     return LogFiles(files=files)
@@ -48,9 +50,14 @@ def _read(params: ReadLog) -> LogChunk:
     run = _layout(params.run_dir)
     # Chosen among the run's own logs by name, so that no name can lead out of the run directory.
     path = next((p for p in run.log_files() if p.relative_to(run.root).as_posix() == params.name), None)
-    if path is None or not path.resolve().is_relative_to(run.root) or not path.is_file():
+    if path is None or not _within(path, run):
         raise RunError(f"{run.root} has no log {params.name!r}; ask for the list again.")
     return read_chunk(path, params.start, params.most)
+
+
+def _within(path: Path, run: RunLayout) -> bool:
+    """Whether it is a file of the run directory, and no link that leads out of it."""
+    return path.is_file() and path.resolve().is_relative_to(run.root)
 
 
 def read_chunk(path: Path, start: int, most: int) -> LogChunk:

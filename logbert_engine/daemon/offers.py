@@ -35,7 +35,7 @@ def options_of(run: RunLayout, losses: Mapping[str, float | None]) -> InferenceO
         for stage in reversed(run.stages())
         if stage.best.is_file()
     ]
-    found = [(path, path.stat()) for path in _candidates(run) if _holds_results(path)]
+    found = [(path, path.stat()) for path in _candidates(run) if holds_results(path)]
     results = [ResultsFile(path=str(p), written_at=s.st_mtime, size=s.st_size) for p, s in found]
     results.sort(key=lambda file: file.written_at, reverse=True)
     return InferenceOptions(
@@ -57,7 +57,7 @@ def _candidates(run: RunLayout) -> list[Path]:
     return [path for path in paths[:_MOST_LOOKED_AT] if path != run.results and path.is_file()]
 
 
-def _holds_results(path: Path) -> bool:
+def holds_results(path: Path) -> bool:
     """Whether a file begins as a list of results does. Reading it whole is left to the one who opens it."""
     with path.open("rb") as file:
         head = file.read(_PEEK)

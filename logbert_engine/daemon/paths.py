@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from logbert_engine.protocol.errors import EngineError
@@ -29,11 +30,33 @@ def absolute(path: str, what: str) -> Path:
 
 
 def check_paths(spec: RunSpec) -> None:
-    """Refuse a request with relative paths.
+    """Refuse a request with relative paths, wherever one can stand.
 
     Raises:
-        EngineError: the data or the run directory is relative.
+        EngineError: one of them is relative.
     """
     if spec.data:  # that it is missing is said by the preset's resolution, which names the flag
         absolute(spec.data, "the data path")
     absolute(spec.run_dir, "the run directory")
+    if spec.preset.endswith((".yaml", ".yml")):
+        absolute(spec.preset, "the preset's file")
+    if spec.pretrained:
+        _check_pretrained(spec.pretrained)
+    for text in spec.overrides:
+        key, _, value = text.partition("=")
+        given = value.strip().strip("'\"")
+        if key.strip() == "data.templates" and given not in ("", "~", "null"):
+            absolute(given, "the templates' file")
+        elif key.strip() == "model.pretrained" and given not in ("", "~", "null"):
+            _check_pretrained(given)
+
+
+def _check_pretrained(name: str) -> None:
+    """A pre-trained model is named by an id of the hub, which looks like a relative path, or by a path."""
+    if name.startswith(("/", "~", ".")) or "\0" in name:
+        absolute(name, "the pre-trained model")
+    elif os.path.exists(name):  # noqa: PTH110 (never raises)
+        raise EngineError(
+            f"the pre-trained model {name!r} is an id of the hub and also a folder where the engine was started; "
+            "give the folder's whole path, or start the engine elsewhere."
+        )

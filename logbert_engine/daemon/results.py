@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import threading
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from logbert_engine.daemon.engine import Engine
 
 MOST_FILE_BYTES = 1 << 30
+MOST_META_BYTES = 64 << 20
 MOST_ROWS = 1000
 KEPT_FILES = 2
+_PEEK = 64 << 10
 _FRAME_ROOM = FRAME_LIMIT - 4096
 """Leaves room for the envelope."""
 
@@ -57,10 +60,11 @@ class _Meta(msgspec.Struct):
 
 
 class _Stamp(NamedTuple):
+    """Differs when the results, or what the file beside them tells of them, have changed."""
+
     path: Path
-    inode: int
-    size: int
-    changed_ns: int
+    results: tuple[int, int, int] | None
+    meta: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Results:
             DataError: it is not there, too large, or no list of results.
         """
         with self._lock:  # two clients that open the same file read it once
-            stamp = _stamp(path)
+            stamp = _Stamp(path, _state(path), _state(_meta_path(path)))
             ranked = self._kept.pop(stamp, None) or _rank(path)
             self._kept = {known: r for known, r in self._kept.items() if known.path != path}
             self._kept[stamp] = ranked
@@ -123,26 +127,56 @@ async def inference_options(engine: Engine, _client: Connection, params: RunRef)
     return await asyncio.to_thread(options_of, run.layout, losses)
 
 
-def _stamp(path: Path) -> _Stamp:
+def _meta_path(path: Path) -> Path:
+    return path.parent / f"{path.stem}.meta.json"
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Inode, size and time of change; None where there is no such file, which reading it then says."""
     try:
         found = path.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the results {path}: {error.strerror or error}.") from error
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _content(path: Path, most: int) -> bytes:
+    """What a file holds, as much as its size tells.
+
+    Neither a pipe nor a file that the system makes up while it is read (they have no size) keeps us waiting.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        DataError: it is no file, or too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
         raise DataError(f"{path} is not a file; give the results that logbert-engine infer wrote.")
-    if found.st_size > MOST_FILE_BYTES:
-        raise DataError(
-            f"{path} has {found.st_size >> 20} MiB; up to {MOST_FILE_BYTES >> 20} MiB can be browsed; "
-            "infer fewer sessions at a time."
-        )
-    return _Stamp(path, found.st_ino, found.st_size, found.st_mtime_ns)
+    with os.fdopen(descriptor, "rb") as file:
+        if found.st_size > most:
+            raise DataError(
+                f"{path} has {found.st_size >> 20} MiB; up to {most >> 20} MiB can be browsed; "
+                "infer fewer sessions at a time."
+            )
+        return file.read(found.st_size)
+
+
+def _check_beginning(path: Path, content: bytes) -> None:
+    """A look at the first record: a gigabyte of something else would take many times its size to decode."""
+    start = content[:_PEEK].lstrip()
+    if len(content) > _PEEK and not (start.startswith(b"[") and b'"anomaly_score"' in start):
+        raise DataError(f"{path} holds no results of logbert-engine infer; give its --output file.")
 
 
 def _rank(path: Path) -> Ranked:
     import numpy as np
 
     try:
-        records = _raws.decode(path.read_bytes())
+        content = _content(path, MOST_FILE_BYTES)
+        _check_beginning(path, content)
+        records = _raws.decode(content)
         # One record at a time gives other threads their turn; a whole file in one call would hold the
         # interpreter for seconds.
         heads = [_scored.decode(record) for record in records]
@@ -173,9 +207,9 @@ def _rank(path: Path) -> Ranked:
 
 
 def _read_meta(path: Path) -> _Meta:
-    meta = path.with_suffix(".meta.json")
+    meta = _meta_path(path)
     try:
-        return _meta.decode(meta.read_bytes())
+        return _meta.decode(_content(meta, MOST_META_BYTES))
     except FileNotFoundError:
         return _Meta()
     except OSError as error:

@@ -7,7 +7,9 @@ import logging
 import subprocess
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,10 +29,12 @@ from logbert_engine.training.plan import resume_words
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
 
-LOOK_EVERY_S = 0.1
+T = TypeVar("T")
+LOOK_EVERY_S = 0.05
 PROBE_EVERY_S = 1.0
 """How often the lock of a run is tried whose worker is not our child."""
 KEPT_EVENTS = 5000
+KEPT_BYTES = 8 << 20
 """Events that a client may have missed and still be sent one by one; for more it gets a snapshot."""
 _CHUNK = 256 * 1024
 _BETWEEN_CHUNKS_S = 0.02
@@ -38,6 +42,12 @@ _BETWEEN_CHUNKS_S = 0.02
 _SNAPSHOT_LIMIT = FRAME_LIMIT - 4096
 """Leaves room for the envelope."""
 _logger = logging.getLogger(__name__)
+_watchers = ThreadPoolExecutor(8, thread_name_prefix="watch")
+"""Threads of their own: journals are read on time however long other clients' calls keep the other ones."""
+
+
+async def _looked(look: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_watchers, look)
 
 
 class Child(NamedTuple):
@@ -58,9 +68,40 @@ class _Stamp(NamedTuple):
 
 class _News(NamedTuple):
     events: list[JournalEvent]
+    bytes: int
+    """What they take in the journal."""
     restarted: bool
     """The journal is another one: it was removed, replaced or cut."""
     more: bool
+
+
+class _Recent:
+    """The last events, as many as may be sent again: bounded in number and in bytes."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[JournalEvent, float]] = deque()
+        self._bytes = 0.0
+
+    def extend(self, events: list[JournalEvent], size: int) -> None:
+        """Take in events that are as many bytes in the journal."""
+        each = size / max(1, len(events))
+        self._events.extend((event, each) for event in events)
+        self._bytes += each * len(events)
+        while self._events and (self._bytes > KEPT_BYTES or len(self._events) > KEPT_EVENTS):
+            self._bytes -= self._events.popleft()[1]
+
+    def first_seq(self) -> int:
+        """The oldest that is kept; 0 where none is."""
+        return self._events[0][0].seq if self._events else 0
+
+    def after(self, seq: int) -> list[JournalEvent]:
+        """Those of a higher number."""
+        return [event for event, _ in self._events if event.seq > seq]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._events.clear()
+        self._bytes = 0.0
 
 
 class Run:
@@ -76,7 +117,7 @@ class Run:
         self.steering = asyncio.Lock()
         """Held while a worker is being started."""
         self.used_at = time.monotonic()
-        self._recent: deque[JournalEvent] = deque(maxlen=KEPT_EVENTS)
+        self._recent = _Recent()
         self._subscribers: dict[Connection, int] = {}
         self._reader = JournalReader(layout.journal)
         self._stamp: _Stamp | None = None
@@ -126,7 +167,7 @@ class Run:
                     self.child = None
                     await self._bury(status, child.after_seq)
             elif self.state.active and time.monotonic() - self._probed >= PROBE_EVERY_S:
-                self.holder = await asyncio.to_thread(holder, self.layout)
+                self.holder = await _looked(lambda: holder(self.layout))
                 if self.holder is None:
                     await self._read()
                     if self.state.active:
@@ -149,7 +190,7 @@ class Run:
 
         Must be answered without giving way to the event loop: the snapshot is the living state.
         """
-        oldest = self._recent[0].seq if self._recent else self.state.seq + 1
+        oldest = self._recent.first_seq() or self.state.seq + 1
         replays = 0 < since_seq <= self.state.seq and oldest <= since_seq + 1
         start = since_seq if replays else self.state.seq
         self._subscribers[client] = start
@@ -199,10 +240,10 @@ class Run:
     async def _read(self) -> None:
         more = True
         while more:
-            news = await asyncio.to_thread(self._news)
+            news = await _looked(self._news)
             if news.restarted:
                 self._restart()
-            self._take(news.events)
+            self._take(news)
             more = news.more
             if more and self._subscribers:
                 await asyncio.sleep(_BETWEEN_CHUNKS_S)
@@ -215,7 +256,7 @@ class Run:
         except FileNotFoundError:
             stamp = None
         if stamp == self._stamp:
-            return _News([], restarted=False, more=False)
+            return _News([], 0, restarted=False, more=False)
         before, self._stamp = self._stamp, stamp
         restarted = before is not None and (
             stamp is None or stamp.inode != before.inode or stamp.size < self._reader.offset
@@ -227,17 +268,18 @@ class Run:
         more = stamp is not None and offset < self._reader.offset < stamp.size
         if more:
             self._stamp = before if before is not None and not restarted else None
-        return _News(events, restarted, more)
+        return _News(events, self._reader.offset - offset, restarted, more)
 
     def _load(self) -> None:
         news = self._news()
         while news.events or news.more:
             for event in news.events:
                 self.state.apply(event)
-            self._recent.extend(news.events)
+            self._recent.extend(news.events, news.bytes)
             news = self._news()
 
-    def _take(self, events: list[JournalEvent]) -> None:
+    def _take(self, news: _News) -> None:
+        events = news.events
         if not events:
             return
         for client, position in list(self._subscribers.items()):
@@ -245,7 +287,7 @@ class Run:
                 self._catch_up(client)
         for event in events:
             self.state.apply(event)
-        self._recent.extend(events)
+        self._recent.extend(events, news.bytes)
         if not self._subscribers:
             return
         batches = batches_of(self.run_dir, events)
@@ -261,7 +303,7 @@ class Run:
         position = self._subscribers.get(client)
         if position is None or position >= self.state.seq:
             return
-        batches = batches_of(self.run_dir, [event for event in self._recent if event.seq > position])
+        batches = batches_of(self.run_dir, self._recent.after(position))
         if batches is None:
             self._lose(client, told=False)
         else:

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Launcher(Protocol):
-    """Starts a run's worker, as ``training.launch.launch`` does."""
+    """Starts a run's worker, as ``supervision.launch.launch`` does."""
 
     def __call__(self, run: RunLayout, *, restart_stage: bool) -> subprocess.Popen[bytes]:
         """Start it and return."""

@@ -11,6 +11,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,7 +21,8 @@ from logbert_engine.daemon.connection import Connection
 from logbert_engine.daemon.engine import PATIENCE_S, Engine
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.rpc import FRAME_LIMIT
-from logbert_engine.training.launch import launch
+from logbert_engine.rundir.lock import named_in, write_name
+from logbert_engine.supervision.launch import launch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 LOOK_FOR_SOCKET_S = 5.0
 _CLOSING_S = 3.0
+_NAMED_S = 1.0
 _logger = logging.getLogger(__name__)
 
 
@@ -88,34 +91,53 @@ async def serving(
 @contextmanager
 def _sole_engine(path: Path) -> Iterator[None]:
     """Hold the lock beside the socket. The kernel frees it when the engine dies, however it dies."""
-    folder = path.parent
     lock = path.with_suffix(".lock")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
-        if owner == os.getuid():
-            folder.chmod(0o700)
+        _make_private(path.parent)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
-    if owner != os.getuid():
-        os.close(descriptor)
-        raise EngineError(
-            f"the folder of the engine's socket, {folder}, belongs to another user (uid {owner}); "
-            "choose one of your own with LOGBERT_RUNTIME_DIR."
-        )
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-            raise AlreadyServed(f"an engine runs already at {path} (process {holder}).") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            raise AlreadyServed(f"an engine runs already at {path} ({_holder(lock)}).") from None
+        write_name(descriptor)
         _remove_stale(path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _make_private(folder: Path) -> None:
+    """See to it that the folder of the socket is the user's alone.
+
+    Raises:
+        EngineError: it belongs to another user, or is one that all users share.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        raise EngineError(
+            f"the folder of the engine's socket, {folder}, belongs to another user (uid {found.st_uid}); "
+            "choose one of your own with LOGBERT_RUNTIME_DIR."
+        )
+    if found.st_mode & stat.S_ISVTX:
+        raise EngineError(
+            f"the folder of the engine's socket, {folder}, is one that all users share; "
+            "give the socket a folder of its own, which is made private to you."
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def _holder(lock: Path) -> str:
+    """Who holds the lock: its name is in the file a moment after it has taken it."""
+    deadline = time.monotonic() + _NAMED_S
+    while (found := named_in(lock)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return f"process {found.pid}" if found is not None else "another process"
 
 
 def _remove_stale(path: Path) -> None:
@@ -151,12 +173,17 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
         talks.add(task)
         task.add_done_callback(talks.discard)
 
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        server = await asyncio.start_unix_server(meet, path, limit=FRAME_LIMIT)
-        await asyncio.to_thread(path.chmod, 0o600)
+        mask = os.umask(0o177)  # private from its first moment on, not from a chmod on
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(mask)
+        return await asyncio.start_unix_server(meet, sock=listening, limit=FRAME_LIMIT)
     except OSError as error:
+        listening.close()
         raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
-    return server
 
 
 async def _leave_without_socket(engine: Engine, path: Path, socket_id: int | None) -> None:

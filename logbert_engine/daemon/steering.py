@@ -70,6 +70,11 @@ async def resume(engine: Engine, _client: Connection, params: RunRef) -> Done:
 async def restart_stage(engine: Engine, _client: Connection, params: RunRef) -> Done:
     """``restart_stage``: stop the worker if there is one, then train the stage again that it was in."""
     run = await engine.runs.get(params.run_dir)
+    if run.steering.locked():  # to wait for the other one would mean to end what it has just started
+        raise RunError(
+            f"another request is starting {run.run_dir} at this moment, so this one changed nothing; "
+            "look how the run stands before asking again."
+        )
     async with run.steering:
         await run.look()
         _refuse_when_finished(run)
@@ -112,9 +117,17 @@ async def _let_leave(run: Run) -> None:
 
 
 async def _until_gone(run: Run) -> None:
+    leaving = await asyncio.to_thread(holder, run.layout)
     try:
         async with asyncio.timeout(STOPPING_S):
-            while run.child is not None or await _held(run):  # noqa: ASYNC110 - another process acts
+            while True:
+                now = await asyncio.to_thread(holder, run.layout)
+                if run.child is None and now is None:
+                    break
+                if run.child is None and now is not None and leaving is not None and now.pid != leaving.pid:
+                    raise RunError(
+                        f"{now} is at work on {run.run_dir} already: another request started it at this moment."
+                    )
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
         raise RunError(
@@ -133,7 +146,7 @@ async def _refuse_when_at_work(run: Run) -> None:
         raise RunError(f"process {run.child.process.pid} is at work on {run.run_dir} already.")
     at_work = await asyncio.to_thread(holder, run.layout)
     if at_work is not None:
-        raise RunError(f"process {at_work.pid} on {at_work.host} is at work on {run.run_dir} already.")
+        raise RunError(f"{at_work} is at work on {run.run_dir} already.")
 
 
 def _refuse_when_finished(run: Run) -> None:

@@ -33,6 +33,11 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.sequence)
 
+    def of(self, sequences: NDArray[np.int64]) -> Pieces:
+        """The pieces of some of the sequences."""
+        chosen = np.isin(self.sequence, sequences)
+        return Pieces(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+
     @property
     def tokens(self) -> NDArray[np.int64]:
         """Length of each piece as the model sees it, markers included."""

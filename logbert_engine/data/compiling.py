@@ -18,9 +18,9 @@ from logbert_engine.data.reading import sessions_in
 from logbert_engine.data.source import naming, opened
 from logbert_engine.data.times import day_at
 from logbert_engine.rundir.atomic import sync_file, sync_folder
-from logbert_engine.rundir.checksums import sha256_of
+from logbert_engine.rundir.checksums import record_sums
 
-FORMAT = 1
+FORMAT = 2
 """Of the store. Part of the fingerprint, so that a store of another format is never opened."""
 META, NAMES, REJECTED = "store.json", "names.ndjson", "rejected.ndjson"
 COLUMNS = {
@@ -48,9 +48,11 @@ _UNKNOWN, _NO_TIME = -1, float("nan")
 
 
 class StoreMeta(msgspec.Struct, kw_only=True):
-    """``store.json``: what the arrays do not hold, and the digest of every other file of the store."""
+    """``store.json``: what the arrays do not hold."""
 
     format: int
+    fingerprint: str
+    """Of the source files: a store that lies in another's place is found by it."""
     events: list[EventId]
     services: list[str]
     files: list[str]
@@ -59,7 +61,6 @@ class StoreMeta(msgspec.Struct, kw_only=True):
     rejected: int
     first_day: str
     last_day: str
-    sha256: dict[str, str]
 
 
 class _Index(dict[EventId, int]):
@@ -152,8 +153,10 @@ def time_order(time: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(filled, kind="stable")
 
 
-def compile_into(folder: Path, files: Sequence[Path], progress: Progress | None) -> None:
+def compile_into(folder: Path, fingerprint: str, files: Sequence[Path], progress: Progress | None) -> None:
     """Write the store of some session files into an empty folder, safely on the disk when this returns.
+
+    The digests of all its files are in its SHA256SUMS.
 
     Raises:
         DataError: a file cannot be read or is cut short.
@@ -190,6 +193,7 @@ def compile_into(folder: Path, files: Sequence[Path], progress: Progress | None)
     known = time[~np.isnan(time)]
     meta = StoreMeta(
         format=FORMAT,
+        fingerprint=fingerprint,
         events=list(growing.events),
         services=[str(service) for service in growing.services],
         files=[str(file) for file in files],
@@ -198,12 +202,12 @@ def compile_into(folder: Path, files: Sequence[Path], progress: Progress | None)
         rejected=rejected,
         first_day=day_at(float(known.min())) if len(known) else "",
         last_day=day_at(float(known.max())) if len(known) else "",
-        sha256={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     )
     with (folder / META).open("wb") as file_of_meta:
         file_of_meta.write(msgspec.json.encode(meta))
         file_of_meta.flush()
         sync_file(file_of_meta.fileno())
+    record_sums(folder)
     sync_folder(folder)
     if progress is not None:
         progress(total, total)

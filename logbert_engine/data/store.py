@@ -33,8 +33,9 @@ from logbert_engine.data.source import naming
 from logbert_engine.protocol.errors import DataError, StorageError
 from logbert_engine.protocol.locations import cache_dir
 from logbert_engine.rundir.atomic import storage_error, sync_folder
-from logbert_engine.rundir.checksums import sha256_of
+from logbert_engine.rundir.checksums import read_sums, sha256_of
 
+_FILES = (META, NAMES, REJECTED, *(f"{name}.npy" for name in COLUMNS))
 _MOST_TRIES = 8
 _ABANDONED_AFTER = 86_400.0
 """Seconds after which an unfinished folder is taken for one whose builder was killed."""
@@ -168,15 +169,23 @@ def open_store(
 
 
 def _load(folder: Path) -> Store | None:
-    """The store in a folder; None where a file is missing or has not the digest recorded for it."""
+    """The store in a folder; None where a file is missing or has not the digest recorded for it, or where it is
+    the store of other files."""
     try:
+        sums = read_sums(folder)
+        if any({sha256_of(folder / name)} != sums.get(name) for name in _FILES):
+            return None
         meta = _decode_meta((folder / META).read_bytes())
-        if any(sha256_of(folder / name) != digest for name, digest in meta.sha256.items()):
+        if meta.fingerprint != folder.name:
             return None
         with (folder / NAMES).open("rb") as file:
             names = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # the last two: made by somebody else, with digests to match
         return None
     return Store(
         path=folder,
@@ -198,7 +207,7 @@ def _build(folder: Path, files: Sequence[Path], progress: Progress | None) -> St
     _clear_abandoned(stores)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=stores))
     try:
-        compile_into(work, files, progress)
+        compile_into(work, folder.name, files, progress)
         return _put_in_place(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

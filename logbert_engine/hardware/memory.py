@@ -52,24 +52,33 @@ def read_memory(sources: Sources) -> Memory:
     )
 
 
-def _groups(sources: Sources) -> Iterator[_Group]:
-    """The limited groups around this process, the innermost first; each one's limit holds."""
+def memory_groups(sources: Sources) -> Iterator[tuple[int, Path]]:
+    """Folders that the memory groups around this process may have, the innermost first.
+
+    Returns:
+        The version of the group (1 or 2) and its folder, which need not be there: see ``_upwards``.
+    """
     if sources.system != "Linux":
         return
     own = sources.read_text(Path("/proc/self/cgroup")) or ""
     for line in own.splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers == "":
-            root, limit, used, cache = _CGROUPS, "memory.max", "memory.current", "inactive_file"
+            yield from ((2, folder) for folder in _upwards(_CGROUPS, path))
         elif "memory" in controllers.split(","):
-            root, limit, used = _CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cache = "total_inactive_file"
+            yield from ((1, folder) for folder in _upwards(_CGROUPS / "memory", path))
+
+
+def _groups(sources: Sources) -> Iterator[_Group]:
+    """The limited groups around this process, the innermost first; each one's limit holds."""
+    for version, folder in memory_groups(sources):
+        if version == 2:
+            limit, used, cache = "memory.max", "memory.current", "inactive_file"
         else:
-            continue
-        for folder in _upwards(root, path):
-            most, now = _number(sources, folder / limit), _number(sources, folder / used)
-            if most is not None and now is not None:
-                yield _Group(most, max(0, now - _statistic(sources, folder / "memory.stat", cache)))
+            limit, used, cache = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        most, now = number(sources, folder / limit), number(sources, folder / used)
+        if most is not None and now is not None:
+            yield _Group(most, max(0, now - (statistic(sources, folder / "memory.stat", cache) or 0)))
 
 
 def _upwards(root: Path, path: str) -> Iterator[Path]:
@@ -83,14 +92,16 @@ def _upwards(root: Path, path: str) -> Iterator[Path]:
             yield root / part
 
 
-def _number(sources: Sources, path: Path) -> int | None:
+def number(sources: Sources, path: Path) -> int | None:
+    """The number that a file holds; None where it is not there or says ``max``, which is no limit."""
     text = (sources.read_text(path) or "").strip()
-    return int(text) if text.isdecimal() else None  # "max" is no limit
+    return int(text) if text.isdecimal() else None
 
 
-def _statistic(sources: Sources, path: Path, name: str) -> int:
+def statistic(sources: Sources, path: Path, name: str) -> int | None:
+    """A number of a file of lines ``name number``; None where the file or the name is not there."""
     for line in (sources.read_text(path) or "").splitlines():
         key, _, value = line.partition(" ")
         if key == name and value.strip().isdecimal():
             return int(value)
-    return 0
+    return None

@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any
 
 import msgspec
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.payload import FORMAT as FORMAT
+from logbert_engine.models.payload import UNUSABLE as UNUSABLE
+from logbert_engine.models.payload import newest_payload as newest_payload
+from logbert_engine.models.payload import read_payload as read_payload
+from logbert_engine.models.payload import reading
+from logbert_engine.models.payload import write_payload as write_payload
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.rundir.atomic import storage_error, sync_file, sync_folder
-from logbert_engine.rundir.checksums import read_sums, record_sums, replacing_checked, verify
+from logbert_engine.rundir.checksums import (
+    SUMS,
+    admit_digest,
+    read_sums,
+    record_digest,
+    record_sums,
+    sha256_of,
+    verify,
+)
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 
-FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VOCABULARY_FILE, CALIBRATION_FILE = "vocabulary.json", "calibration.json"
-UNUSABLE = (
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OSError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    StrictDataclassError,
-    SafetensorError,
-)
-"""What damaged or foreign content raises on its way through torch, transformers and msgspec."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,81 +100,6 @@ def save_model(path: Path, model: MaskedModel, record: ModelRecord) -> None:
     write_payload(path, payload)
 
 
-class _Sink:
-    """A file for ``torch.save``, which turns a failed write into an error of its own: this keeps the reason."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def write_payload(path: Path, payload: dict[str, Any]) -> None:
-    """Write a file of tensors and plain data in place of the old one, with its checksum.
-
-    Raises:
-        StorageError: no room, no permission. The old file is then as it was.
-    """
-    with replacing_checked(path) as file:
-        sink = _Sink(file)
-        try:
-            torch.save(payload, cast("IO[bytes]", sink))
-        except RuntimeError:
-            if sink.error is not None:
-                raise sink.error from None
-            raise
-
-
-def read_payload(path: Path, kind: str) -> dict[str, Any]:
-    """Load a file of ours after checking its sha256. Nothing in it is executed.
-
-    Raises:
-        CheckpointError: missing, damaged, not a checkpoint, or of another kind or version.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}.")
-    with _reading(path):
-        verify(path)
-        if path.name not in read_sums(path.parent):  # copied elsewhere, away from its digest
-            _check_archive(path)
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(payload, dict) or payload.get("kind") != kind:
-        raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
-    if payload.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {payload.get('format')}, this version reads {FORMAT}: update it."
-        )
-    return payload
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
-    except UNUSABLE as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint that can be loaded (truncated, damaged, or not written by logbert-engine)."
-        ) from error
-
-
-def _check_archive(path: Path) -> None:
-    """Check the CRC-32 that each record of a model file has; ``torch.load`` does not."""
-    with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:
-            raise zipfile.BadZipFile(f"bad CRC-32 in {path}")
-
-
 def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) -> MaskedModel:
     """Build the encoder that a configuration describes, with its weights.
 
@@ -213,7 +132,7 @@ def load_model(path: Path) -> tuple[MaskedModel, ModelRecord]:
         CheckpointError: as ``read_payload``.
     """
     payload = read_payload(path, "model")
-    with _reading(path):
+    with reading(path):
         record = msgspec.convert(payload["record"], ModelRecord)
         return model_from(payload["config"], payload["model"], path), record
 
@@ -225,14 +144,15 @@ def read_record(path: Path) -> ModelRecord:
         CheckpointError: as ``read_payload``.
     """
     payload = read_payload(path, "model")
-    with _reading(path):
+    with reading(path):
         return msgspec.convert(payload["record"], ModelRecord)
 
 
 def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
     """Write a Hugging Face folder: config.json, model.safetensors, vocabulary.json, calibration.json, SHA256SUMS.
 
-    The folder appears whole: it is written beside, put on the disk and renamed.
+    The folder appears whole: it is written beside, put on the disk and renamed. The digest of its SHA256SUMS is
+    recorded in the one beside it, so that a folder that is another model's is found.
 
     Raises:
         StorageError: no room, no permission.
@@ -258,15 +178,34 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
             with path.open("rb") as file:
                 sync_file(file.fileno())
         record_sums(fresh)
+        digest = sha256_of(fresh / SUMS)
+        admit_digest(folder / SUMS, digest, folder.parent)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
         sync_folder(folder.parent)
+        record_digest(folder / SUMS, digest, folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except SafetensorError as error:  # what its file operations raise in place of OSError
         raise StorageError(f"cannot write {folder}: {error}.") from error
     except OSError as error:
         raise storage_error(folder, error) from error
+
+
+def check_export(folder: Path) -> None:
+    """Check every file of an exported folder against its SHA256SUMS, and that one against the digest beside it.
+
+    Raises:
+        CheckpointError: a file is damaged, or not listed; says which.
+        OSError: a file is missing or cannot be read.
+    """
+    sums = read_sums(folder)
+    verify(folder / SUMS, folder.parent)
+    for name in (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE):
+        if name not in sums and (folder / name).is_file():
+            raise CheckpointError(f"{folder / SUMS} is damaged: it does not list {name}.")
+    for name in sums:
+        verify(folder / name)
 
 
 def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
@@ -276,8 +215,8 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         CheckpointError: a file is missing, damaged or does not fit.
     """
     try:
-        for name in read_sums(folder):
-            verify(folder / name)
+        if (folder / SUMS).is_file():  # not in a folder that was made elsewhere
+            check_export(folder)
         config = json.loads((folder / CONFIG_FILE).read_text())
         weights = load_file(folder / WEIGHTS_FILE)
         kept = msgspec.json.decode((folder / VOCABULARY_FILE).read_bytes(), type=_Kept)
@@ -287,7 +226,7 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
             calibration = msgspec.json.decode(calibration_path.read_bytes(), type=Calibration)
     except UNUSABLE as error:
         raise CheckpointError(f"{folder} is not an exported model of logbert-engine: {error}.") from error
-    with _reading(folder):
+    with reading(folder):
         model = _empty_model(config)
         missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", {}) or {})

@@ -39,8 +39,20 @@ class Compute:
         return torch.autocast(self.device.type, short, enabled=self.precision != "fp32")
 
 
-def choose(device: Device, precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Compute:
+def choose(
+    device: Device,
+    precision: Literal["auto", "fp32", "bf16", "fp16"],
+    *,
+    number: int = 0,
+    together: int = 1,
+) -> Compute:
     """Take the device that is asked for; ``auto`` takes CUDA, else MPS, else the CPU.
+
+    Args:
+        device: the kind.
+        precision: auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere.
+        number: which of the CUDA devices.
+        together: processes that train together on this machine, each on a device of its own.
 
     Raises:
         DeviceError: the device is not there, or cannot do the precision.
@@ -50,6 +62,13 @@ def choose(device: Device, precision: Literal["auto", "fp32", "bf16", "fp16"]) -
     if not there[kind]:
         usable = ", ".join(k for k, is_there in there.items() if is_there)
         raise DeviceError(f"no {kind} device on this machine; use --device auto or one of: {usable}.")
+    devices = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind != "cpu" and together > devices:
+        raise DeviceError(
+            f"{together} processes were asked for and there are {devices} {kind} devices; use --nproc {devices}."
+        )
+    if kind == "cpu" and together > 1:  # the processors are divided among them
+        torch.set_num_threads(max(1, torch.get_num_threads() // together))
     short = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     chosen: Precision
     if precision == "auto":  # Apple's GPUs gain nothing from short types, CPUs were not checked for quality
@@ -60,13 +79,14 @@ def choose(device: Device, precision: Literal["auto", "fp32", "bf16", "fp16"]) -
         raise DeviceError("precision fp16 is for GPUs; use fp32 or bf16 on the CPU.")
     if chosen == "bf16" and kind == "cuda" and not short:
         raise DeviceError("this CUDA device has no bf16; use --set training.precision=fp16 or fp32.")
-    return Compute(device=torch.device(kind), precision=chosen, name=_name(kind))
+    where = torch.device(kind, number) if kind == "cuda" else torch.device(kind)
+    return Compute(device=where, precision=chosen, name=_name(where))
 
 
-def _name(kind: str) -> str:
-    if kind == "cuda":
-        return torch.cuda.get_device_name()
-    if kind == "mps":
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
         return "Apple GPU"
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
@@ -79,10 +99,30 @@ def resident_mb() -> float:
 def device_mb(compute: Compute) -> float | None:
     """Memory taken on the accelerator, MB; None on the CPU."""
     if compute.kind == "cuda":
-        return float(torch.cuda.memory_reserved()) / _MB
+        return float(torch.cuda.memory_reserved(compute.device)) / _MB
     if compute.kind == "mps":
         return float(torch.mps.driver_allocated_memory()) / _MB
     return None
+
+
+def peak_device_mb(compute: Compute) -> float | None:
+    """The most that was taken since the last call, MB; None where the device does not tell."""
+    if compute.kind != "cuda":
+        return None
+    peak = float(torch.cuda.max_memory_reserved(compute.device)) / _MB
+    torch.cuda.reset_peak_memory_stats(compute.device)
+    return peak
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device or the system had no more memory.
+
+    CUDA has a type for it; the CPU's allocator and MPS tell it in words alone.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("can't allocate memory", "MPS backend out of memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in words)
 
 
 def free_memory(compute: Compute) -> None:
@@ -96,22 +136,3 @@ def free_memory(compute: Compute) -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # glibc keeps freed pages otherwise
             trim(0)
-
-
-def random_state(compute: Compute) -> dict[str, torch.Tensor]:
-    """The generators' states; dropout is all that draws from them."""
-    state = {"cpu": torch.get_rng_state()}
-    if compute.kind == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state()
-    elif compute.kind == "mps":
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def set_random_state(compute: Compute, state: dict[str, torch.Tensor]) -> None:
-    """Put the generators back where ``random_state`` found them."""
-    torch.set_rng_state(state["cpu"])
-    if compute.kind == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"])
-    elif compute.kind == "mps" and "mps" in state:
-        torch.mps.set_rng_state(state["mps"])

@@ -13,6 +13,7 @@ from torch import Tensor
 from logbert_engine.data.batches import Pieces, assemble
 from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
+from logbert_engine.models.device import is_out_of_memory
 from logbert_engine.models.encoder import MaskedModel, logits_at
 from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
 
@@ -74,12 +75,18 @@ class Scorer:
         probability = np.zeros((offsets[-1], self._top), dtype=np.float32)
         order = np.argsort(pieces.tokens, kind="stable")
         sizes = pieces.tokens[order]
-        begin = 0
+        begin, at_once = 0, TOKENS_AT_ONCE
         while begin < len(order):
             same = int(np.searchsorted(sizes, sizes[begin], side="right"))
-            end = min(same, begin + max(1, TOKENS_AT_ONCE // (MASKS * int(sizes[begin]))))
+            end = min(same, begin + max(1, at_once // (MASKS * int(sizes[begin]))))
             chosen = order[begin:end]
-            nll_BT, top_BTK, p_BTK, events_BT = self._batch(pieces, chosen)
+            try:
+                nll_BT, top_BTK, p_BTK, events_BT = self._batch(pieces, chosen)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(chosen) == 1:
+                    raise
+                at_once = MASKS * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
+                continue
             rows, columns = np.nonzero(events_BT)
             place = columns - pieces.opens[chosen][rows]
             flat = offsets[owner[chosen]][rows] + pieces.start[chosen][rows] + place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import msgspec
@@ -175,6 +176,33 @@ def _check_batch(config: Preset | RunConfig) -> None:
             (("training", "accumulation"), *paths),
             f"training.micro_batch {micro} × training.accumulation {training.accumulation} is not "
             f"training.batch {training.batch}; set batch to {micro * training.accumulation}",
+        )
+    _check_batch_by_ratio(config)
+
+
+def _check_batch_by_ratio(config: Preset | RunConfig) -> None:
+    training = config.training
+    path: KeyPath = ("training", "batch_by_ratio")
+    for (share, _), (later, _) in pairwise(training.batch_by_ratio):
+        if later <= share:
+            raise Fault(
+                (path,),
+                f"training.batch_by_ratio has the share {later:g} after {share:g}; each share stands once, "
+                "the smallest first",
+            )
+    for share, batch in training.batch_by_ratio:
+        micro = min(training.micro_batch or batch, batch)
+        if batch % micro:
+            raise Fault(
+                (path, ("training", "micro_batch")),
+                f"training.micro_batch {micro} does not divide the batch {batch} that training.batch_by_ratio "
+                f"gives from a share of {share:g} on; choose a divisor, or 0 for the whole batch at once",
+            )
+    if training.batch_by_ratio and training.accumulation > 1:
+        raise Fault(
+            (path, ("training", "accumulation")),
+            f"training.batch_by_ratio changes the batch and training.accumulation {training.accumulation} "
+            "fixes it; leave one of them out",
         )
 
 

@@ -125,6 +125,8 @@ def describe(declared: inspect.Type | None) -> str:
             return "one of " + ", ".join(str(value) for value in values)
         case inspect.NoneType():
             return "null"
+        case inspect.TupleType(item_types=items) if any(item != items[0] for item in items):
+            return f"a list of {len(items)}: " + ", then ".join(describe(item) for item in items)
         case inspect.TupleType(item_types=items):
             return f"a list of {len(items)}, each {describe(items[0])}"
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):

@@ -39,11 +39,14 @@ FLAGS = (
     Flag("--sample-ratio", "sample_ratio", ("data", "sample_ratio")),
     Flag("--max-files", "max_files", ("data", "max_files")),
     Flag("--max-memory-mb", "max_memory_mb", ("memory", "max_mb")),
+    Flag("--nproc", "nproc", ("workers", "nproc")),
     Flag("--device", "device", ("device",)),
     Flag("--seed", "seed", ("seed",)),
 )
 
-_SETTABLE = ("model", "data", "training", "stages", "memory", "device", "seed")
+_SETTABLE = ("model", "data", "training", "stages", "memory", "workers", "device", "seed")
+_BATCH: KeyPath = ("training", "batch")
+_BATCHES: KeyPath = ("training", "batch_by_ratio")
 _ELSEWHERE: dict[KeyPath, str] = {
     ("data", "path"): "use --data",
     ("model", "family"): "choose another preset, since a family has settings of its own",
@@ -55,7 +58,8 @@ def resolve(spec: RunSpec) -> RunConfig:
 
     Args:
         spec: preset, flags (None: the preset's value) and overrides; later ones win. Relative paths count
-            from the working directory of this process.
+            from the working directory of this process. An override of ``training.batch`` holds for every
+            stage: the preset's ``batch_by_ratio`` is dropped, unless an override sets that too.
 
     Returns:
         A checked configuration. ``data.path`` and a pre-trained folder are absolute. A pre-trained id named
@@ -86,6 +90,8 @@ def resolve(spec: RunSpec) -> RunConfig:
     for text in spec.overrides:
         path = _override(config, text)
         origins[path] = f"--set {shorten(text).strip(chr(34))}"
+    if _BATCH in origins and _BATCHES not in origins:
+        _put(config, _BATCHES, ())  # who asks for one batch means every stage
     return _checked(config, origins, spec.preset)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -10,16 +11,19 @@ import yaml
 from logbert_engine.presets.document import Dumper, no_file, parse
 from logbert_engine.presets.loading import read_as
 from logbert_engine.presets.types import RunConfig
-from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
 
 _HEADER = "# What this run trains: the preset with every flag and override of its command line put in.\n"
+_DIGEST = b"# sha256 of the lines above: "
+"""Begins the last line. Without that line the file is taken as it is."""
 
 
 def config_text(config: RunConfig) -> str:
-    """The content of ``run.yaml``."""
-    return _HEADER + as_yaml(msgspec.to_builtins(config))
+    """The content of ``run.yaml``: the configuration, and in the last line its sha256."""
+    text = _HEADER + as_yaml(msgspec.to_builtins(config))
+    return f"{text}{_DIGEST.decode()}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def as_yaml(value: dict[str, Any]) -> str:
@@ -42,7 +46,7 @@ def read_config(run: RunLayout) -> RunConfig:
 
     Raises:
         RunError: there is no run in the directory.
-        PresetError: ``run.yaml`` is damaged; names line and column.
+        PresetError: ``run.yaml`` is damaged; names line and column, where something in it cannot be read.
     """
     try:
         content = run.config.read_bytes()
@@ -53,4 +57,15 @@ def read_config(run: RunLayout) -> RunConfig:
         ) from error
     except OSError as error:
         no_file(run.config, error)
-    return read_as(parse(content, str(run.config)), RunConfig)
+    config = read_as(parse(content, str(run.config)), RunConfig)
+    if not _as_written(content):
+        raise PresetError(
+            f"{run.config} is damaged: its lines do not have the sha256 that the last one tells; put back a copy, or "
+            "remove the last line if the file was edited on purpose."
+        )
+    return config
+
+
+def _as_written(content: bytes) -> bool:
+    above, mark, digest = content.rpartition(_DIGEST)
+    return not mark or digest.strip() == hashlib.sha256(above).hexdigest().encode()

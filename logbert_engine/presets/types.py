@@ -85,8 +85,10 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
     batch: Positive = 8
     """Sessions an optimizer step sees (distinct sequences, weighted by how often they occur)."""
+    batch_by_ratio: tuple[tuple[Ratio, Positive], ...] = ()
+    """Batches that follow the stages: pairs of a share and the batch from that share on; empty: ``batch``."""
     micro_batch: NotNegative = 0
-    """Sessions on the device at once; 0 stands for ``batch``."""
+    """Sessions on a device at once; 0 stands for ``batch``. It is halved where memory runs short."""
     learning_rate: PositiveFloat = 1e-3
     final_share: Share = 0.05
     """The cosine ends at this share of the learning rate."""
@@ -125,7 +127,16 @@ class Memory(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """The memory budget."""
 
     max_mb: PositiveFloat | None = None
-    """Resident memory of the worker above which it warns."""
+    """Memory that training may take; from 80% of it on it warns, then halves the micro-batch."""
+
+
+class Workers(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The processes that train."""
+
+    nproc: Positive | Literal["auto"] = 1
+    """Processes that train together, one a device; auto: one for each CUDA device."""
+    hang_minutes: PositiveFloat = 10.0
+    """Minutes without a sign of life after which they are taken for hung and started again."""
 
 
 class Hardware(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +163,7 @@ class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     training: Training = Training()
     stages: Stages = Stages()
     memory: Memory = Memory()
+    workers: Workers = Workers()
     device: Device = "auto"
     seed: Seed = 1337
     documented: dict[str, str] = {}
@@ -168,6 +180,7 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     training: Training
     stages: Stages
     memory: Memory
+    workers: Workers = Workers()
     device: Device
     seed: Seed
     hardware: Hardware

@@ -39,6 +39,12 @@ class StorageError(LogbertError):
     kind = "storage"
 
 
+class DiskFullError(StorageError):
+    """No room: nothing that was saved is lost, and what was under way goes on when there is room again."""
+
+    kind = "disk_full"
+
+
 class DeviceError(LogbertError):
     """A device that is not there or has no memory left."""
 
@@ -60,6 +66,7 @@ _BY_KIND: dict[str, type[LogbertError]] = {
         CheckpointError,
         RunError,
         StorageError,
+        DiskFullError,
         DeviceError,
         EngineError,
     )

@@ -41,20 +41,25 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Distinct sequences among them."""
     steps: int = 0
     """Optimizer steps of the whole stage; 0 until the data has been read."""
+    batch: int = 0
+    """Sessions an optimizer step sees; 0 until the data has been read."""
 
 
 class RunOpened(Event, frozen=True, kw_only=True):
-    """A worker took the run directory. The first attempt has number 1."""
+    """A worker took up the run. The first attempt has number 1."""
 
     attempt: int
     pid: int
+    """The supervisor, which holds the run directory; a signal to it reaches all of the run's processes."""
     host: str
     preset: str
     device: str
     """``cpu``, ``mps`` or ``cuda``."""
     device_name: str = ""
     precision: str = ""
-    """``fp32`` or ``bf16``."""
+    """``fp32``, ``bf16`` or ``fp16``."""
+    world_size: int = 1
+    """Processes that train together, one a device."""
     stages: list[StagePlan]
     resumes: str = ""
     """In words, where this attempt picks up; empty for a new run."""
@@ -110,6 +115,34 @@ class StageStarted(Event, frozen=True, kw_only=True):
     """Steps of this stage that are already done (resumed in mid-stage)."""
     total_step: int = 0
     """The same, counted since stage 1."""
+    micro_batch: int = 0
+    """Sessions on a device at once."""
+
+
+class BackedOff(Event, frozen=True, kw_only=True):
+    """Memory runs short: from here on fewer sessions are on a device at once. The batch stays as it is."""
+
+    stage: int
+    step: int
+    """Optimizer steps done in this stage."""
+    micro_batch: int
+    """Sessions on a device at once, from now on."""
+    before: int
+    """Until now."""
+    cause: Literal["budget", "out_of_memory", "killed"]
+    """Close to the budget, refused by the device or the system, or killed by the kernel for it."""
+    message: str
+    device: str = ""
+    world_size: int = 1
+
+
+class Health(Event, frozen=True, kw_only=True):
+    """Something about the loss is to be noticed, or has passed."""
+
+    stage: int
+    step: int
+    finding: Literal["rising", "stalling", "recovered"]
+    message: str
 
 
 class Metric(Event, frozen=True, kw_only=True):
@@ -192,6 +225,8 @@ JournalEvent = (
     | DataReady
     | ModelReady
     | StageStarted
+    | BackedOff
+    | Health
     | Metric
     | EpochEnded
     | StageEnded

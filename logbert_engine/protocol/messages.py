@@ -164,6 +164,8 @@ class RunSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     max_files: int | None = None
     """0: all files."""
     max_memory_mb: float | None = None
+    nproc: int | Literal["auto"] | None = None
+    """Processes that train together, one a device."""
     device: Literal["auto", "cpu", "mps", "cuda"] | None = None
     seed: int | None = None
     overrides: list[str] = []

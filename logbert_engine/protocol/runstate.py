@@ -8,8 +8,10 @@ import msgspec
 
 from logbert_engine.protocol.curve import Curve
 from logbert_engine.protocol.events import (
+    BackedOff,
     DataReady,
     EpochEnded,
+    Health,
     JournalEvent,
     Log,
     Metric,
@@ -71,6 +73,13 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
     device: str = ""
     device_name: str = ""
     precision: str = ""
+    world_size: int = 1
+    micro_batch: int = 0
+    """Sessions on a device at once in the stage at work; 0 before the first."""
+    backed_off: BackedOff | None = None
+    """The last time that memory ran short."""
+    health: Health | None = None
+    """What is to be noticed about the loss of the stage at work."""
     memory_budget_mb: float | None = None
     documented: dict[str, str] = {}
     started_at: float = 0.0
@@ -116,6 +125,10 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.model = event
             case StageStarted():
                 self._stage_started(event)
+            case BackedOff():
+                self.backed_off, self.micro_batch = event, event.micro_batch
+            case Health():
+                self.health = event if event.finding != "recovered" else None
             case Metric():
                 self._metric(event)
             case EpochEnded():
@@ -144,6 +157,7 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
             self.started_at = event.t
         self.attempt, self.pid, self.preset = event.attempt, event.pid, event.preset
         self.device, self.device_name, self.precision = event.device, event.device_name, event.precision
+        self.world_size = event.world_size
         self.memory_budget_mb, self.documented = event.memory_budget_mb, event.documented
         self.phase, self.reason, self.resumes, self.ended = "preparing", "", event.resumes, None
         self.progress = self.last = None  # figures of an attempt that is over would stand beside step 0
@@ -166,7 +180,9 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
         if stage is None:
             return
         self.curve.cut_after(event.total_step)
+        self.micro_batch = event.micro_batch
         if event.step == 0:
+            self.health = None
             stage = self.stages[event.stage - 1] = StageState(plan=stage.plan)
         kept = [e for e in stage.epochs if e.total_step <= event.total_step]
         stage.phase, stage.step, stage.epochs = "running", event.step, kept

@@ -11,7 +11,7 @@ from logbert_engine.protocol.events import RunEnded
 from logbert_engine.rundir.condition import Condition, condition
 from logbert_engine.rundir.journal import JournalWriter, last_event
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.rundir.lock import held
+from logbert_engine.rundir.lock import held, holder
 
 _MOST_WORDS = 500
 """Characters of a worker's last line that go into the journal."""
@@ -43,7 +43,7 @@ def record_death(
     Raises:
         StorageError: the journal or the lock cannot be written.
     """
-    said = _last_words(run)  # before the lock is taken, which tells when the worker took it
+    said = last_words(run)  # before the lock is taken, which tells when the worker took it
     try:
         with held(run):
             last = last_event(run.journal)
@@ -85,6 +85,19 @@ def settled(run: RunLayout, resume_words: Callable[[RunLayout], str]) -> Conditi
     return condition(run)
 
 
+def taken_by_another(run: RunLayout, pid: int) -> str:
+    """The sentence for a worker that ended because another one has the run; empty where none has.
+
+    Args:
+        run: the run directory.
+        pid: the worker that ended.
+    """
+    other = holder(run)
+    if other is None or other.pid == pid:
+        return ""
+    return f"{other} is at work on {run.root}: another request came first, and this one changed nothing."
+
+
 def words_or_why_not(run: RunLayout, resume_words: Callable[[RunLayout], str]) -> str:
     """Where a resume would pick up, or the sentence that says why none can."""
     try:
@@ -113,7 +126,7 @@ def death_in_words(exit_code: int | None, signal: int | None, said: str = "") ->
     return f"{end}: {said}" if said else end
 
 
-def _last_words(run: RunLayout) -> str:
+def last_words(run: RunLayout) -> str:
     """The last line of the attempt's standard error; what was there before its lock is an earlier one's."""
     path = run.worker_errors
     try:

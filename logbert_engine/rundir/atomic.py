@@ -12,9 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from logbert_engine.protocol.errors import StorageError
+from logbert_engine.protocol.errors import DiskFullError, StorageError
 
 _FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None) if sys.platform == "darwin" else None
+_NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What a file system answers that knows no hard links (or no more of them)."""
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -22,7 +24,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     reason = error.strerror or str(error)
     cut_short = error.errno is None and "requested and" in reason  # numpy's words for a short write
     if cut_short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageError(
+        return DiskFullError(
             f"disk full: no room to write {path}; nothing already saved is lost. "
             "Free some space and try again; a run resumes where it was."
         )
@@ -33,10 +35,15 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 def sync_file(descriptor: int) -> None:
     """Put a file's data on the disk. On macOS fsync stops at the drive's cache, F_FULLFSYNC does not."""
-    if _FULL_SYNC is not None:
-        fcntl.fcntl(descriptor, _FULL_SYNC)
-    else:
+    if _FULL_SYNC is None:
         os.fsync(descriptor)
+        return
+    try:
+        fcntl.fcntl(descriptor, _FULL_SYNC)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+            raise
+        os.fsync(descriptor)  # a network file system, which has no such drive
 
 
 def sync_folder(folder: Path) -> None:
@@ -49,15 +56,19 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, before: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, before: Callable[[Path], None] | None = None, previous: Path | None = None
+) -> Iterator[BinaryIO]:
     """A file to write to that takes ``path``'s place, safely on disk, when the block ends without an error.
 
     Args:
         path: the file to replace.
         before: called with the synced temporary file just before it takes its place.
+        previous: the file in the same folder that what was at ``path`` takes the place of.
 
     Raises:
-        StorageError: no room, no permission, a failed sync. ``path`` is then as it was.
+        StorageError: no room, no permission, a failed sync. ``path`` then holds the old content, or the new
+            one where only putting the folder on the disk has failed.
     """
     # The thread belongs in the name: the engine writes from several at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
@@ -69,13 +80,40 @@ def replacing(path: Path, before: Callable[[Path], None] | None = None) -> Itera
             sync_file(file.fileno())
         if before is not None:
             before(temporary)
-        temporary.replace(path)
+        if previous is not None and path.exists():
+            _replace_keeping(temporary, path, previous)
+        else:
+            temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _replace_keeping(temporary: Path, path: Path, previous: Path) -> None:
+    """Put a file in another's place, and that one in the place of the one before it.
+
+    The old file gets a second name first, so that whenever this is cut off ``path`` is there, and the old
+    predecessor goes only when both newer files are.
+    """
+    second = temporary.with_name(f"{temporary.stem}.old.tmp")
+    second.unlink(missing_ok=True)
+    try:
+        second.hardlink_to(path)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        path.replace(previous)  # for an instant only ``previous`` is there
+        temporary.replace(path)
+        return
+    try:
+        temporary.replace(path)
+        second.replace(previous)
+    finally:
+        with suppress(OSError):
+            second.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes | str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from logbert_engine.protocol.errors import CheckpointError
-from logbert_engine.rundir.atomic import replacing, write_file
+from logbert_engine.rundir.atomic import replacing, storage_error, write_file
 
 SUMS = "SHA256SUMS"
+Sums = dict[str, set[str]]
+"""Name, relative to the folder of the sums, to hex digests."""
 
 
 def sha256_of(path: Path) -> str:
@@ -20,13 +23,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_sums(folder: Path) -> dict[str, set[str]]:
+def read_sums(folder: Path) -> Sums:
     """File name to hex digests, as recorded in the folder (the format of ``sha256sum``).
 
     While a file is being replaced it has two: the old content's and the new one's.
     """
     path = folder / SUMS
-    sums: dict[str, set[str]] = {}
+    sums: Sums = {}
     if path.exists():
         for line in path.read_text(errors="replace").splitlines():  # a damaged line matches nothing
             digest, _, name = line.partition("  ")
@@ -35,46 +38,176 @@ def read_sums(folder: Path) -> dict[str, set[str]]:
     return sums
 
 
-def _write_sums(folder: Path, sums: dict[str, set[str]]) -> None:
+def recorded(path: Path, folder: Path | None = None) -> set[str]:
+    """The digests recorded for a file, one or while it is being replaced two; none where it is not listed.
+
+    Args:
+        path: the file.
+        folder: that of the sums, where it is not the file's own.
+    """
+    folder = folder or path.parent
+    return read_sums(folder).get(_name(path, folder), set())
+
+
+def record_digest(path: Path, digest: str, folder: Path | None = None) -> None:
+    """Record the one digest that a file has from now on.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    folder = folder or path.parent
+    _update(folder, {_name(path, folder): {digest}})
+
+
+def admit_digest(path: Path, digest: str, folder: Path | None = None) -> None:
+    """Record one more digest that a file may have, before it is replaced.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    folder = folder or path.parent
+    name = _name(path, folder)
+    _update(folder, {name: _read_to_change(folder).get(name, set()) | {digest}})
+
+
+def forget_digests(folder: Path, *paths: Path) -> None:
+    """Record no digests any more for some files, whose sums are in a folder.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    _update(folder, {_name(path, folder): set() for path in paths})
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.name if path.parent == folder else Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _update(folder: Path, changes: Sums) -> None:
+    """Put the digests of some files in the place of those recorded; an empty set removes the file's."""
+    before = _read_to_change(folder)
+    after = {name: digests for name, digests in {**before, **changes}.items() if digests}
+    if after != before:
+        _write_sums(folder, after)
+
+
+def _read_to_change(folder: Path) -> Sums:
+    try:
+        return read_sums(folder)
+    except OSError as error:
+        raise storage_error(folder / SUMS, error) from error
+
+
+def _write_sums(folder: Path, sums: Sums) -> None:
     lines = [f"{digest}  {name}\n" for name, digests in sorted(sums.items()) for digest in sorted(digests)]
     write_file(folder / SUMS, "".join(lines))
 
 
+class HashedFile:
+    """A file that is written from its beginning to its end, whose digest is known without reading it again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of the data.
+
+        Raises:
+            OSError: as the file.
+        """
+        self._sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        self._file.flush()
+
+    def digest(self) -> str:
+        """The hex digest of what was written."""
+        return self._sha256.hexdigest()
+
+
 @contextmanager
-def replacing_checked(path: Path) -> Iterator[BinaryIO]:
-    """As ``replacing``, with the digest recorded so that at every instant the file on disk has a valid one."""
+def replacing_checked(
+    path: Path, *, previous: Path | None = None, folder: Path | None = None
+) -> Iterator[HashedFile]:
+    """As ``replacing``, with the digest recorded so that at every instant the files on disk have a valid one.
 
+    Args:
+        path: the file to replace.
+        previous: the file in the same folder that what was at ``path`` takes the place of. Content that is
+            known not to be whole, or that nothing is recorded for, takes no whole file's place.
+        folder: that of the sums, where it is not the file's own.
+
+    Raises:
+        StorageError: as ``replacing``.
+    """
+    sums_in = folder or path.parent
+    name = _name(path, sums_in)
     digest = ""
+    old = set() if previous is None else _digest_of_whole(path, _read_to_change(sums_in).get(name, set()))
+    keep = previous if old else None
 
-    def admit(temporary: Path) -> None:
+    def admit_new(_temporary: Path) -> None:
         nonlocal digest
-        digest = sha256_of(temporary)
-        sums = read_sums(path.parent)
-        sums.setdefault(path.name, set()).add(digest)
-        _write_sums(path.parent, sums)
+        digest = hashed.digest()
+        sums = _read_to_change(sums_in)
+        changes = {name: sums.get(name, set()) | {digest}}
+        if keep is not None:
+            changes[keep.name] = sums.get(keep.name, set()) | old
+        _update(sums_in, changes)
 
-    with replacing(path, before=admit) as file:
-        yield file
-    sums = read_sums(path.parent)
-    if len(sums[path.name]) > 1:
-        _write_sums(path.parent, {**sums, path.name: {digest}})
+    with replacing(path, before=admit_new, previous=keep) as file:
+        hashed = HashedFile(file)
+        yield hashed
+    _update(sums_in, {name: {digest}} | ({keep.name: old} if keep is not None else {}))
+
+
+def _digest_of_whole(path: Path, known: set[str]) -> set[str]:
+    """Of the digests recorded for a file, the one it has. It is read only where there are several."""
+    if not path.is_file():
+        return set()
+    try:
+        return known if len(known) < 2 else known & {sha256_of(path)}
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 def record_sums(folder: Path) -> None:
-    """Record the digest of every file that a folder holds."""
-    _write_sums(folder, {path.name: {sha256_of(path)} for path in folder.iterdir() if path.name != SUMS})
+    """Record the digest of every file that a folder holds.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    try:
+        sums = {path.name: {sha256_of(path)} for path in folder.iterdir() if path.name != SUMS}
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    _write_sums(folder, sums)
 
 
-def remove_checked(path: Path) -> None:
-    """Remove a file and its digest."""
-    path.unlink(missing_ok=True)
-    sums = read_sums(path.parent)
-    if sums.pop(path.name, None) is not None:
-        _write_sums(path.parent, sums)
+def remove_checked(*paths: Path) -> None:
+    """Remove files of one folder, in this order, and then their digests.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(path, error) from error
+    if paths:
+        forget_digests(paths[0].parent, *paths)
 
 
-def verify(path: Path) -> str:
-    """Check a file against the digest recorded beside it.
+def verify(path: Path, folder: Path | None = None) -> str:
+    """Check a file against the digest recorded for it.
+
+    Args:
+        path: the file.
+        folder: that of the sums, where it is not the file's own.
 
     Returns:
         The hex digest of its content.
@@ -83,10 +216,7 @@ def verify(path: Path) -> str:
         CheckpointError: the content differs from what was recorded.
     """
     digest = sha256_of(path)
-    recorded = read_sums(path.parent).get(path.name)
-    if recorded and digest not in recorded:
-        raise CheckpointError(
-            f"{path} is damaged: its content does not have the sha256 recorded in {SUMS}. "
-            "Use another checkpoint, such as the previous stage's best_model.pt."
-        )
+    known = recorded(path, folder)
+    if known and digest not in known:
+        raise CheckpointError(f"{path} is damaged: its content does not have the sha256 recorded in {SUMS}.")
     return digest

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import msgspec
 
@@ -85,7 +88,7 @@ class JournalWriter:
 def last_event(path: Path) -> JournalEvent | None:
     """The last event of a journal; None where there is none. Cost does not depend on the journal's length."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             return _last_whole_line(file.fileno(), os.fstat(file.fileno()).st_size)[0]
     except FileNotFoundError:
         return None
@@ -123,7 +126,7 @@ class JournalReader:
     def read(self, most_bytes: int = 8 * _BLOCK) -> list[JournalEvent]:
         """The events appended since the last call, up to a limit of bytes; a torn last line is left alone."""
         try:
-            with self._path.open("rb") as file:
+            with _opened(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < self.offset:
                     self.offset, self.seq = 0, 0
@@ -134,21 +137,36 @@ class JournalReader:
         except FileNotFoundError:
             return []
         events: list[JournalEvent] = []
-        start = 0
+        start = good = 0
         while (end := block.find(b"\n", start)) >= 0:
             try:
                 event = decode_event(block[start:end])
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                if block.find(b"\n", end + 1) >= 0 or size > self.offset + len(block):
-                    start = end + 1
-                    continue  # damaged in the middle: what follows is still good
-                break
-            start = end + 1
+                start = end + 1
+                continue  # damaged: passed over for good only when a whole event follows
+            start = good = end + 1
             if event.seq > self.seq:
                 self.seq = event.seq
                 events.append(event)
-        self.offset += start
+        if not good and start and size > self.offset + len(block):
+            good = start  # nothing but damage in as much as is read at a time, and more behind it
+        # A writer cuts off what follows the last whole event. A reader who stood behind that cut would find
+        # itself in the middle of a line as soon as the journal has grown again, and lose an event.
+        self.offset += good
         return events
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A journal, open for reading.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no file: a pipe would keep the reader waiting for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def read_journal(path: Path) -> Iterator[JournalEvent]:
@@ -158,3 +176,47 @@ def read_journal(path: Path) -> Iterator[JournalEvent]:
     while reader.offset != offset:
         offset = reader.offset
         yield from reader.read()
+
+
+_MOST_SHOWN = 5
+
+
+def damage(path: Path) -> str:
+    """What a journal has lost, in a sentence; empty where it has lost nothing. Reads all of it.
+
+    A torn end is not counted: the next writer cuts it off, and has it said.
+    """
+    bad: list[int] = []
+    gaps: list[str] = []
+    pending: list[int] = []
+    seq = 0
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    event = decode_event(line)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    pending.append(number)
+                    continue
+                bad += pending
+                pending.clear()
+                if event.seq > seq + 1:
+                    gaps.append(f"{seq + 1}" if event.seq == seq + 2 else f"{seq + 1} to {event.seq - 1}")
+                seq = max(seq, event.seq)
+    except FileNotFoundError:
+        return ""
+    found = []
+    if bad:
+        found.append(f"lines that cannot be read: {_listed(list(map(str, bad)))}")
+    if gaps:
+        found.append(f"events that are missing: {_listed(gaps)}")
+    if not found:
+        return ""
+    return (
+        f"{path} is damaged ({'; '.join(found)}); what they told is lost, the training itself is not touched."
+    )
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _MOST_SHOWN
+    return ", ".join(items[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -8,11 +8,14 @@ RUN/
 ├── run.yaml          the resolved preset: enough to repeat the run
 ├── journal.ndjson    every event of the run, in order
 ├── control           a request to the worker (pause, stop), while one is pending
-├── lock              held by the worker
+├── lock              held by the supervisor
+├── heartbeat         touched by the worker, while it runs
+├── outcome.WHO.json  why a process of the run could not go on, until the supervisor has read it
+├── .reserve          room for the last records of a run whose disk is full, while it runs
 ├── rejected.ndjson   session records that could not be used, with file, position and reason
 └── stage_1_10pct/
     ├── checkpoints/{best_model.pt,epoch_1.pt,…,SHA256SUMS,best_model/}
-    │                resume.pt, while the stage is unfinished
+    │                resume.pt and the one before it, resume.previous.pt, while the stage is unfinished
     ├── logs/stage_1_10pct_YYYYMMDD_HHMMSS.log
     └── training_metrics.json
 """
@@ -75,6 +78,11 @@ class StageLayout:
         return self.checkpoints / "resume.pt"
 
     @property
+    def resume_previous(self) -> Path:
+        """The one saved before it, for when that one is damaged."""
+        return self.checkpoints / "resume.previous.pt"
+
+    @property
     def metrics(self) -> Path:
         """The stage's figures; written last, so that it marks a complete stage."""
         return self.root / "training_metrics.json"
@@ -120,8 +128,17 @@ class RunLayout:
         return self.root / "lock"
 
     @property
+    def heartbeat(self) -> Path:
+        """``heartbeat``: touched by the worker while it lives."""
+        return self.root / "heartbeat"
+
+    def outcome(self, who: str) -> Path:
+        """``outcome.WHO.json``: why a process of the run ended, for the supervisor."""
+        return self.root / f"outcome.{who}.json"
+
+    @property
     def pid(self) -> Path:
-        """``progressive_training.pid``."""
+        """``progressive_training.pid``: the supervisor, while it runs."""
         return self.root / "progressive_training.pid"
 
     @property
@@ -133,6 +150,11 @@ class RunLayout:
     def summary(self) -> Path:
         """``progressive_training_summary.txt``."""
         return self.root / "progressive_training_summary.txt"
+
+    @property
+    def reserve(self) -> Path:
+        """``.reserve``: space that is set free when the disk is full."""
+        return self.root / ".reserve"
 
     @property
     def rejected(self) -> Path:

@@ -37,7 +37,7 @@ def known_runs() -> list[Path]:
     for entry in _folder().glob("*.json"):
         try:
             run_dir = Path(msgspec.json.decode(entry.read_bytes(), type=KnownRun).run_dir)
-            if (run_dir / "run.yaml").exists():
+            if run_dir.is_absolute() and (run_dir / "run.yaml").exists():
                 found.append((entry.stat().st_mtime, run_dir))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # an entry being replaced, or not ours: the run itself is untouched

@@ -12,7 +12,8 @@ from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.recorder import Voice
+from logbert_engine.training.team import Team
 from logbert_engine.training.wishes import Wishes
 
 
@@ -30,8 +31,16 @@ class RunContext:
     split: Split
     vocabulary: Vocabulary
     templates: dict[str, str]
-    recorder: Recorder
+    recorder: Voice
     wishes: Wishes
+    team: Team
+    micro_batch_cap: int
+    """Most sessions on a device at once, as memory taught an earlier attempt; 0: no cap."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is rank 0, which journals and saves."""
+        return self.team.place.leads
 
     def stage_pieces(self, plan: StagePlan) -> Pieces:
         """What a stage trains on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +11,7 @@ from logbert_engine.presets.types import RunConfig, Stages
 from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.events import StageEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
+from logbert_engine.rundir.checksums import recorded, replacing_checked
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
 
 _TOLERANCE = 1e-9
@@ -98,18 +100,49 @@ def complete(stage: StageLayout) -> bool:
     return stage.metrics.is_file() and stage.best.is_file()
 
 
+def metrics_content(metrics: StageMetrics) -> bytes:
+    """The content of ``training_metrics.json``."""
+    return msgspec.json.format(msgspec.json.encode(metrics))
+
+
+def write_metrics(stage: StageLayout, metrics: StageMetrics) -> None:
+    """Write a stage's figures, which makes it complete; their sha256 lies with those of its checkpoints.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    with replacing_checked(stage.metrics, folder=stage.checkpoints) as file:
+        file.write(metrics_content(metrics))
+
+
 def read_metrics(stage: StageLayout) -> StageMetrics:
     """The figures of a complete stage.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is damaged, or not that of the stage and its best model.
     """
+    again = f"remove it, and a resume trains {stage.name} again"
     try:
-        return msgspec.json.decode(stage.metrics.read_bytes(), type=StageMetrics)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RunError(
-            f"{stage.metrics} is damaged; remove it, and a resume trains {stage.name} again."
-        ) from error
+        content, known = stage.metrics.read_bytes(), recorded(stage.metrics, stage.checkpoints)
+        model = recorded(stage.best)
+    except OSError as error:
+        raise RunError(f"cannot read the figures of {stage.root}: {error.strerror or error}.") from error
+    metrics = metrics_in(content)
+    if metrics is None or (known and hashlib.sha256(content).hexdigest() not in known):
+        raise RunError(f"{stage.metrics} is damaged; {again}.")
+    if metrics.name != stage.name:
+        raise RunError(f"{stage.metrics} is that of {metrics.name}; {again}.")
+    if model and metrics.sha256 not in model:
+        raise RunError(f"{stage.metrics} is not that of {stage.best}, whose sha256 is another one; {again}.")
+    return metrics
+
+
+def metrics_in(content: bytes) -> StageMetrics | None:
+    """The figures that a ``training_metrics.json`` holds; None where it is damaged beyond reading."""
+    try:
+        return msgspec.json.decode(content, type=StageMetrics)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -140,7 +173,8 @@ def resume_point(run: RunLayout, stages: Stages) -> ResumePoint:
     for plan in plan_stages(stages):
         stage = run.stage(plan.name)
         if not complete(stage):
-            return ResumePoint(done=done, next=plan, in_mid_stage=stage.resume.is_file())
+            exact = stage.resume.is_file() or stage.resume_previous.is_file()
+            return ResumePoint(done=done, next=plan, in_mid_stage=exact)
         done.append(stage)
     return ResumePoint(done=done, next=None, in_mid_stage=False)
 

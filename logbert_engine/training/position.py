@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 
-from logbert_engine.models.checkpoint import FORMAT, cpu_state, read_payload, write_payload
-from logbert_engine.models.device import Compute, random_state, set_random_state
+from logbert_engine.models.checkpoint import FORMAT, UNUSABLE, cpu_state, newest_payload, write_payload
+from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.runstate import EpochResult
+from logbert_engine.rundir.layout import StageLayout
+from logbert_engine.training import random_states
+from logbert_engine.training.batching import decisive
+from logbert_engine.training.health import HealthState
+from logbert_engine.training.memory import MemoryState
+from logbert_engine.training.team import Team
 
 
 class Position(msgspec.Struct, kw_only=True):
@@ -43,6 +48,8 @@ class Position(msgspec.Struct, kw_only=True):
     """Columns of the stage's curve so far."""
     losses: list[float | None] = []
     rates: list[float] = []
+    health: HealthState = msgspec.field(default_factory=HealthState)
+    memory: MemoryState | None = None
 
 
 class Origin(msgspec.Struct, kw_only=True, frozen=True):
@@ -53,67 +60,123 @@ class Origin(msgspec.Struct, kw_only=True, frozen=True):
     """sha256 of what determines the training."""
     data: str
     """Fingerprint of the session files."""
+    parent: str
+    """sha256 of the checkpoint that the stage started from; its name where it is none of ours."""
 
 
-def origin(stage: str, config: RunConfig, fingerprint: str) -> Origin:
+class Terms(msgspec.Struct, kw_only=True, frozen=True):
+    """What a state was trained under. On other terms it can be gone on with, but no longer to the same bit."""
+
+    device: str
+    precision: str
+    world_size: int
+    micro_batch: int
+    torch: str
+
+    def differences(self, now: Terms) -> list[str]:
+        """What is not the same, in words."""
+        names = ("device", "precision", "world_size", "micro_batch", "torch")
+        words = {"world_size": "processes", "micro_batch": "sessions at once", "torch": "PyTorch"}
+        return [
+            f"{words.get(name, name)} {getattr(now, name)} instead of {getattr(self, name)}"
+            for name in names
+            if getattr(self, name) != getattr(now, name)
+        ]
+
+
+def origin(stage: str, config: RunConfig, fingerprint: str, parent: str) -> Origin:
     """The origin of a stage's states. Where the run may go on to (``max_ratio``) does not matter."""
     stages = (config.stages.epochs, config.stages.start_ratio)
-    decisive = msgspec.json.encode([config.model, config.data, config.training, stages, config.seed])
-    return Origin(stage=stage, config=hashlib.sha256(decisive).hexdigest(), data=fingerprint)
+    matters = msgspec.json.encode([config.model, config.data, decisive(config.training), stages, config.seed])
+    return Origin(stage=stage, config=hashlib.sha256(matters).hexdigest(), data=fingerprint, parent=parent)
 
 
-def save(
-    path: Path,
-    position: Position,
-    belongs: Origin,
-    model: MaskedModel,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    compute: Compute,
-) -> None:
-    """Write the exact state; the one before stays until this one is safe."""
-    payload = {
-        "format": FORMAT,
-        "kind": "resume",
-        "origin": msgspec.to_builtins(belongs),
-        "position": msgspec.to_builtins(position),
-        "model": cpu_state(model),
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "random": random_state(compute),
-        "device": compute.kind,
-    }
-    write_payload(path, payload)
+class Exact:
+    """A stage's exact state: what it is made of, and how it is saved and put back."""
 
+    def __init__(
+        self,
+        layout: StageLayout,
+        belongs: Origin,
+        team: Team,
+        compute: Compute,
+        model: MaskedModel,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+    ) -> None:
+        self._layout, self._belongs, self._team, self._compute = layout, belongs, team, compute
+        self._model, self._optimizer, self._scaler = model, optimizer, scaler
 
-def read(path: Path, belongs: Origin) -> dict[str, Any]:
-    """The state in a file.
+    def terms(self, micro_batch: int) -> Terms:
+        """What this process trains under."""
+        return Terms(
+            device=self._compute.kind,
+            precision=self._compute.precision,
+            world_size=self._team.place.world_size,
+            micro_batch=micro_batch,
+            torch=str(torch.__version__),
+        )
 
-    Raises:
-        CheckpointError: missing, damaged, or of other settings or data.
-    """
-    payload = read_payload(path, "resume")
-    found = msgspec.convert(payload["origin"], Origin)
-    if found.data != belongs.data:
-        raise CheckpointError("the session files have changed since it was saved")
-    if found != belongs:
-        raise CheckpointError("it was saved with other settings")
-    return payload
+    def save(self, position: Position, micro_batch: int) -> None:
+        """Write the state; the two before stay until this one is safe, then one of them.
 
+        All ranks must call it at the same step; rank 0 writes.
 
-def restore(
-    payload: dict[str, Any],
-    model: MaskedModel,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    compute: Compute,
-) -> Position:
-    """Put a state back; the next step is the one that would have come."""
-    model.load_state_dict(payload["model"])
-    optimizer.load_state_dict(payload["optimizer"])
-    scaler.load_state_dict(payload["scaler"])
-    if payload["device"] == compute.kind:
-        set_random_state(compute, payload["random"])
-    else:  # another kind of device: its draws cannot be gone on with, only be repeatable
-        torch.manual_seed(payload["position"]["step"])
-    return msgspec.convert(payload["position"], Position)
+        Raises:
+            StorageError: no room, no permission.
+            PeerLostError: another rank is gone.
+        """
+        generators = self._team.gather(random_states.capture(self._compute))
+        if not self._team.place.leads:
+            return
+        payload = {
+            "format": FORMAT,
+            "kind": "resume",
+            "origin": msgspec.to_builtins(self._belongs),
+            "terms": msgspec.to_builtins(self.terms(micro_batch)),
+            "position": msgspec.to_builtins(position),
+            "model": cpu_state(self._model),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in generators],
+        }
+        write_payload(self._layout.resume, payload, previous=self._layout.resume_previous)
+
+    def read(self) -> tuple[dict[str, Any], list[str]]:
+        """The newest state that is whole, and a sentence for each file that is not.
+
+        Raises:
+            CheckpointError: none is whole, or it is of other settings or data.
+        """
+        payload, path, problems = newest_payload(
+            [self._layout.resume, self._layout.resume_previous], "resume"
+        )
+        try:
+            found = msgspec.convert(payload["origin"], Origin)
+        except UNUSABLE as error:
+            raise CheckpointError(f"{path} was written by another version of logbert-engine") from error
+        if found.data != self._belongs.data:
+            raise CheckpointError("the session files have changed since it was saved")
+        if found.parent != self._belongs.parent:
+            raise CheckpointError("the checkpoint that the stage started from is another one")
+        if found != self._belongs:
+            raise CheckpointError("it was saved with other settings")
+        return payload, problems
+
+    def restore(self, payload: dict[str, Any], micro_batch: int) -> tuple[Position, list[str]]:
+        """Put a state back; the next step is the one that would have come.
+
+        Returns:
+            The position, and what differs from the terms that the state was trained under.
+        """
+        self._model.load_state_dict(payload["model"])
+        self._optimizer.load_state_dict(payload["optimizer"])
+        self._scaler.load_state_dict(payload["scaler"])
+        position = msgspec.convert(payload["position"], Position)
+        before = msgspec.convert(payload["terms"], Terms)
+        rank, generators = self._team.place.rank, payload["random"]
+        if before.device == self._compute.kind and rank < len(generators):
+            random_states.put_back(generators[rank].numpy().tobytes(), self._compute)
+        else:  # its draws cannot be gone on with, only be repeatable
+            random_states.seed_all(position.step * 1_000_003 + rank)
+        return position, before.differences(self.terms(micro_batch))

@@ -21,8 +21,9 @@ def prepare(spec: RunSpec) -> RunLayout:
     """Check a request and write ``run.yaml``.
 
     In a directory that holds a run already, the same request goes on with that run, and one that differs only
-    in how far the stages go (``--max-ratio``, a later ``--start-ratio``) extends it. Epochs, device and memory
-    limit may change too; new epochs hold for the stages that are not complete. Complete stages are kept.
+    in how far the stages go (``--max-ratio``, a later ``--start-ratio``) extends it. Epochs, device, processes,
+    memory limit and training settings may change too, and hold for the stages that are not complete: a lower
+    learning rate after a loss that rose trains the stage at work again. Complete stages are kept.
 
     Raises:
         PresetError: unknown preset, or a value that does not hold.
@@ -70,9 +71,7 @@ def _continued(run: RunLayout, before: RunConfig, wanted: RunConfig, spec: RunSp
         before.stages, max_ratio=wanted.stages.max_ratio, epochs=wanted.stages.epochs
     )
     changed = [
-        name
-        for name in ("preset", "model", "data", "training", "seed")
-        if getattr(before, name) != getattr(wanted, name)
+        name for name in ("preset", "model", "data", "seed") if getattr(before, name) != getattr(wanted, name)
     ]
     if before.stages.progressive != wanted.stages.progressive or (
         before.stages.step_size != wanted.stages.step_size

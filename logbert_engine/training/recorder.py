@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.protocol.events import JournalEvent, Level, Log, Metric
@@ -46,8 +47,55 @@ class _File(logging.FileHandler):
             self.stream = None
 
 
+class Voice(Protocol):
+    """What is said in the course of a run."""
+
+    def record(self, event: JournalEvent) -> None:
+        """An event for the journal."""
+
+    def metric(self, metric: Metric) -> None:
+        """A metric."""
+
+    def log(self, level: Level, message: str) -> None:
+        """A line of record."""
+
+    def open_stage(self, index: int, stage: StageLayout) -> None:
+        """What follows is about a stage."""
+
+    def close_stage(self) -> None:
+        """The stage is over, or interrupted."""
+
+    def sync(self) -> None:
+        """What was said is safe on disk when this returns."""
+
+
+class Mute:
+    """The voice of the ranks beside rank 0: it says nothing."""
+
+    def record(self, event: JournalEvent) -> None:
+        """Nothing."""
+
+    def metric(self, metric: Metric) -> None:
+        """Nothing."""
+
+    def log(self, level: Level, message: str) -> None:
+        """Nothing."""
+
+    def open_stage(self, index: int, stage: StageLayout) -> None:
+        """Nothing."""
+
+    def close_stage(self) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 class Recorder:
-    """Appends to the journal and writes the log lines of the run and of the stage at work."""
+    """The voice of rank 0: appends to the journal and writes the log lines of the run and of the stage at work."""
 
     def __init__(self, run: RunLayout) -> None:
         self._journal = JournalWriter(run.journal)

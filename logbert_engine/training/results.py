@@ -117,5 +117,5 @@ def read_results(run: RunLayout) -> RunResults | None:
         return None
     try:
         return msgspec.json.decode(run.results.read_bytes(), type=RunResults)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

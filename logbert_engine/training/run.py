@@ -32,31 +32,50 @@ from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.training.batching import batch_for
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.mending import mend
 from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, stage_ended
-from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.recorder import Voice
 from logbert_engine.training.results import write_results
-from logbert_engine.training.stage import StageTrainer
+from logbert_engine.training.stage import Parent, StageTrainer
+from logbert_engine.training.team import Team
 from logbert_engine.training.wishes import Wishes
 
 _PROGRESS_SECONDS = 0.25
 
 
 def run_stages(
-    run: RunLayout, config: RunConfig, compute: Compute, recorder: Recorder, wishes: Wishes
+    run: RunLayout,
+    config: RunConfig,
+    compute: Compute,
+    recorder: Voice,
+    wishes: Wishes,
+    team: Team,
+    micro_batch_cap: int,
 ) -> None:
-    """Train every stage that is not complete yet.
+    """Train every stage that is not complete yet. Runs alike on every rank.
 
     Raises:
         Interrupted: a pause or stop was asked for; what is trained is saved.
         LogbertError: data, checkpoint or disk do not allow to go on; the message says which and why.
+        PeerLostError: another rank is gone.
     """
     if not isinstance(config.model, Encoder):
         raise PresetError(f"preset {config.preset} is a decoder, which this version does not train.")
-    if config.model.pretrained:
-        longest_pretrained(config.model.pretrained)  # what cannot be had is said before the data are read
-    context, plans = prepare_data(run, config, config.model, compute, recorder, wishes)
-    _journal_complete(context, plans)
+    if config.model.pretrained and team.place.leads:
+        with wishes.heart.kept():  # what cannot be had is said before the data are read
+            longest_pretrained(config.model.pretrained)
+    if team.place.leads:
+        for found in mend(run, plan_stages(config.stages)):
+            recorder.log("warning", found)
+    team.wait()
+    context, plans = prepare_data(
+        run, config, config.model, compute, recorder, wishes, team=team, micro_batch_cap=micro_batch_cap
+    )
+    if context.leads:
+        _journal_complete(context, plans)
+    team.wait()
     before = 0
     for plan in plans:
         stage = run.stage(plan.name)
@@ -64,9 +83,12 @@ def run_stages(
             _train(context, plan, before)
             free_memory(compute)
             recorder.log("info", f"memory freed after {plan.name}: {resident_mb():,.0f} MB in use")
-            write_results(run, config, plans)
+            if context.leads:
+                write_results(run, config, plans)
         before += plan.steps
-    write_results(run, config, plans)
+    if context.leads:
+        write_results(run, config, plans)
+    team.wait()
 
 
 def _journal_complete(context: RunContext, plans: list[StagePlan]) -> None:
@@ -85,15 +107,27 @@ def _journal_complete(context: RunContext, plans: list[StagePlan]) -> None:
 
 
 def prepare_data(
-    run: RunLayout, config: RunConfig, sizes: Encoder, compute: Compute, recorder: Recorder, wishes: Wishes
+    run: RunLayout,
+    config: RunConfig,
+    sizes: Encoder,
+    compute: Compute,
+    recorder: Voice,
+    wishes: Wishes,
+    *,
+    team: Team,
+    micro_batch_cap: int = 0,
 ) -> tuple[RunContext, list[StagePlan]]:
-    """Open or compile the store, divide it, and size the stages."""
+    """Open or compile the store, divide it, and size the stages. Rank 0 compiles, the others wait for it."""
     data = config.data
     files = session_files(Path(data.path), data.max_files)
+    if not team.place.leads:
+        team.wait()
     store = open_store(
         files, progress=_Reporter(recorder, wishes, "reading session files"), max_rejected=data.max_rejected
     )
-    _report_rejected(run, store, recorder)
+    if team.place.leads:
+        _report_rejected(run, store, recorder)
+        team.wait()
     if store.n_sessions < 2:
         raise DataError(
             f"{data.path} has {store.n_sessions} usable session; training needs two, one to hold out."
@@ -117,6 +151,8 @@ def prepare_data(
         templates=find_templates(Path(data.path), data.templates),
         recorder=recorder,
         wishes=wishes,
+        team=team,
+        micro_batch_cap=micro_batch_cap,
     )
     plans = [_sized(context, plan) for plan in plan_stages(config.stages)]
     recorder.record(
@@ -154,7 +190,10 @@ def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:
         if parent is not None:
             model = load_model(parent.best)[0]
         elif pretrained:
-            model = load_pretrained(pretrained, context.vocabulary, context.templates, context.config.seed)
+            with context.wishes.heart.kept():
+                model = load_pretrained(
+                    pretrained, context.vocabulary, context.templates, context.config.seed
+                )
         else:
             model = new_model(context.sizes, context.vocabulary, context.config.seed)
         context.recorder.record(
@@ -162,24 +201,26 @@ def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:
         )
         return model
 
+    source, digest, loss = pretrained or "new", pretrained or "new", None
     if parent is not None:
-        source = str(parent.best.relative_to(context.run.root))
-    else:
-        source = pretrained or "new"
-    StageTrainer(context, plan, steps_before, source, load).train()
+        figures = read_metrics(parent)
+        source, digest = str(parent.best.relative_to(context.run.root)), figures.sha256
+        loss = figures.best_valid_loss
+    came_from = Parent(name=source, digest=digest, valid_loss=loss, load=load)
+    StageTrainer(context, plan, steps_before, came_from).train()
 
 
 def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
     """The plan with the sizes that the data gives it."""
     sessions = stage_sample(context.split.train, plan.ratio, context.config.seed)
     pieces = pieces_of(context.store, sessions, context.room)
-    training = context.config.training
-    steps = plan.epochs * steps_per_epoch(pieces, training.batch, training.duplicate_weight)
+    batch = batch_for(context.config.training, plan.ratio)
+    steps = plan.epochs * steps_per_epoch(pieces, batch, context.config.training.duplicate_weight)
     stage = context.run.stage(plan.name)
     if complete(stage):
         steps = read_metrics(stage).steps
     unique = len(np.unique(pieces.sequence))
-    return msgspec.structs.replace(plan, sessions=len(sessions), unique=unique, steps=steps)
+    return msgspec.structs.replace(plan, sessions=len(sessions), unique=unique, steps=steps, batch=batch)
 
 
 def _vocabulary(run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split) -> Vocabulary:
@@ -193,7 +234,7 @@ def _vocabulary(run: RunLayout, config: RunConfig, sizes: Encoder, store: Store,
     return Vocabulary(events=[store.events[i] for i in np.flatnonzero(seen)], reserved=sizes.reserved_events)
 
 
-def _report_rejected(run: RunLayout, store: Store, recorder: Recorder) -> None:
+def _report_rejected(run: RunLayout, store: Store, recorder: Voice) -> None:
     if store.rejected:
         content = store.rejected_path.read_bytes()
         write_file(run.rejected, content)
@@ -205,7 +246,7 @@ def _report_rejected(run: RunLayout, store: Store, recorder: Recorder) -> None:
 class _Reporter:
     """Passes progress on to the journal, a few times a second, and lets a request interrupt."""
 
-    def __init__(self, recorder: Recorder, wishes: Wishes, phase: str) -> None:
+    def __init__(self, recorder: Voice, wishes: Wishes, phase: str) -> None:
         self._recorder, self._wishes, self._phase = recorder, wishes, phase
         self._next = 0.0
 

@@ -2,75 +2,98 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
+import numpy as np
 import psutil
 import torch
-from torch import Tensor
 
 from logbert_engine.data.batches import EpochPlan, Pieces, assemble, plan_epoch
 from logbert_engine.data.masks import training_mask
-from logbert_engine.models.checkpoint import Calibration, ModelRecord, export, load_model, save_model
-from logbert_engine.models.device import device_mb, resident_mb
+from logbert_engine.models.device import free_memory, is_out_of_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.vocabulary import CLS, END, PAD
-from logbert_engine.protocol.errors import CheckpointError, RunError, StorageError
-from logbert_engine.protocol.events import EpochEnded, Metric, StagePlan, StageStarted
-from logbert_engine.protocol.runstate import EpochResult
-from logbert_engine.rundir.atomic import write_file
-from logbert_engine.rundir.checksums import remove_checked, sha256_of
+from logbert_engine.protocol.errors import CheckpointError, StorageError
+from logbert_engine.protocol.events import BackedOff, Health, Level, StagePlan, StageStarted
 from logbert_engine.rundir.layout import StageLayout
-from logbert_engine.training import position as exact
+from logbert_engine.training.batching import micro_batch_for
+from logbert_engine.training.completion import end_epoch, end_stage
 from logbert_engine.training.context import RunContext
-from logbert_engine.training.plan import StageMetrics, stage_ended
-from logbert_engine.training.position import Position
+from logbert_engine.training.figures import Figures
+from logbert_engine.training.guessing import guessing
+from logbert_engine.training.health import Finding, HealthWatch
+from logbert_engine.training.memory import MemoryGuard
+from logbert_engine.training.position import Exact, Position, origin
+from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
-from logbert_engine.training.step import make_optimizer, optimizer_step
-from logbert_engine.training.validation import validate
+from logbert_engine.training.shortage import OutOfMemory
+from logbert_engine.training.step import Updater, accumulate, batch_weight, gradients, make_optimizer
+from logbert_engine.training.team import PeerLostError
 from logbert_engine.training.wishes import Interrupted
 
-LoadModel = Callable[[], MaskedModel]
+
+@dataclass(frozen=True)
+class Parent:
+    """What a stage starts from."""
+
+    name: str
+    """For people: a checkpoint within the run directory, a pre-trained model, or ``new``."""
+    digest: str
+    """sha256 of the checkpoint; the name where it is none of ours."""
+    valid_loss: float | None
+    """Of a stage; None where it is none of ours."""
+    load: Callable[[], MaskedModel]
 
 
 class StageTrainer:
-    """Trains one stage to its end; an interruption leaves an exact state behind."""
+    """Trains one stage to its end; an interruption leaves an exact state behind. Runs alike on every rank."""
 
-    def __init__(
-        self, context: RunContext, plan: StagePlan, steps_before: int, parent: str, load: LoadModel
-    ) -> None:
-        self._context = context
-        self._plan = plan
-        self._steps_before = steps_before
-        self._parent = parent
+    def __init__(self, context: RunContext, plan: StagePlan, steps_before: int, parent: Parent) -> None:
+        training, compute = context.config.training, context.compute
+        self._context, self._plan, self._steps_before, self._parent = context, plan, steps_before, parent
+        self._team, self._training = context.team, training
         self._layout: StageLayout = context.run.stage(plan.name)
         self._pieces: Pieces = context.stage_pieces(plan)
         self._lookup = context.vocabulary.lookup(context.store.events)
-        self._process = psutil.Process()
-        self._origin = exact.origin(plan.name, context.config, context.store.fingerprint)
-        self._model = load().to(context.compute.device)
-        self._optimizer = make_optimizer(self._model, context.config.training)
-        self._scaler = torch.amp.GradScaler(context.compute.kind, enabled=context.compute.precision == "fp16")
+        self._micro_batch = micro_batch_for(training, plan.ratio, context.micro_batch_cap)
+        self._model = parent.load().to(compute.device)
+        self._optimizer = make_optimizer(self._model, training)
+        self._scaler = torch.amp.GradScaler(compute.kind, enabled=compute.precision == "fp16")
+        self._updater = Updater(self._model, self._optimizer, self._scaler, training.clip)
+        belongs = origin(plan.name, context.config, context.store.fingerprint, parent.digest)
+        self._exact = Exact(
+            self._layout, belongs, self._team, compute, self._model, self._optimizer, self._scaler
+        )
         self._position = Position(started_at=datetime.now().isoformat(timespec="seconds"))
-        self._pending: list[tuple[Tensor, float, Tensor]] = []
-        self._warned_memory = False
+        self._figures = Figures(context, plan, steps_before)
+        self._saved_at = time.monotonic()
 
-    def train(self) -> StageMetrics:
+    def train(self) -> None:
         """Train to the end of the stage.
 
         Raises:
             Interrupted: a pause or stop was asked for; the exact state is on disk.
-            RunError: the loss is not finite; no weights were saved from it.
+            OutOfMemory: the exact state is on disk where there was memory enough to save it.
+            RunError: the loss is not finite; the weights are as before that step and nothing was saved from it.
             StorageError: no room; the last saved state is whole.
+            PeerLostError: another rank is gone.
         """
         context, plan = self._context, self._plan
         context.recorder.open_stage(plan.index, self._layout)
         try:
             resumed = self._restore()
             self._announce(resumed)
+            guess = guessing(context.store, self._pieces, context.vocabulary)
+            self._health = HealthWatch(
+                parent_valid=self._parent.valid_loss,
+                blind=guess.blind,
+                frequencies=guess.frequencies,
+                state=self._position.health,
+            )
+            self._guard = self._new_guard()
             try:
                 for epoch in range(1, plan.epochs + 1):
                     if epoch > len(self._position.epochs):
@@ -78,76 +101,93 @@ class StageTrainer:
             except Interrupted:
                 self._save_exact()
                 raise
-            return self._finish()
+            if context.leads:
+                end_stage(
+                    context,
+                    plan,
+                    self._layout,
+                    self._position,
+                    self._parent.name,
+                    self._figures.cpu_percent(),
+                )
+            self._team.wait()
         finally:
             context.recorder.close_stage()
 
     def _restore(self) -> bool:
-        if not self._layout.resume.exists():
-            torch.manual_seed(self._context.config.seed + self._plan.index)
+        context, layout = self._context, self._layout
+        seed_all(context.config.seed * 1_000_003 + self._plan.index * 1009 + self._team.place.rank)
+        if not (layout.resume.exists() or layout.resume_previous.exists()):
             return False
         try:
-            payload = exact.read(self._layout.resume, self._origin)
+            payload, problems = self._exact.read()
         except CheckpointError as error:
-            self._context.recorder.log(
-                "warning", f"{self._layout.resume.name} cannot be used ({error}); the stage starts again"
+            context.recorder.log(
+                "warning", f"{layout.resume.name} cannot be used ({error}); the stage starts again"
             )
-            torch.manual_seed(self._context.config.seed + self._plan.index)
             return False
-        self._position = exact.restore(
-            payload, self._model, self._optimizer, self._scaler, self._context.compute
-        )
+        for problem in problems:
+            context.recorder.log("warning", problem)
+        self._position, differences = self._exact.restore(payload, self._micro_batch)
+        if differences:
+            context.recorder.log(
+                "warning",
+                f"goes on with {', '.join(differences)}: from here on the figures are not bit for bit those of an "
+                "uninterrupted run",
+            )
         return True
 
     def _announce(self, resumed: bool) -> None:
         plan, recorder = self._plan, self._context.recorder
         step = self._position.step
-        total_step = self._steps_before + step
-        recorder.record(StageStarted(stage=plan.index, parent=self._parent, step=step, total_step=total_step))
-        where = f"goes on after step {step}" if resumed else f"starts from {self._parent}"
+        recorder.record(
+            StageStarted(
+                stage=plan.index,
+                parent=self._parent.name,
+                step=step,
+                total_step=self._steps_before + step,
+                micro_batch=self._micro_batch,
+            )
+        )
+        where = f"goes on after step {step}" if resumed else f"starts from {self._parent.name}"
+        at_once = f" ({self._micro_batch} at once)" if self._micro_batch < plan.batch else ""
         recorder.log(
             "info",
             f"{plan.name}: {plan.sessions:,} sessions, {plan.unique:,} distinct, {plan.epochs} epochs, "
-            f"{plan.steps:,} steps of {self._context.config.training.batch} sequences; {where}; "
+            f"{plan.steps:,} steps of {plan.batch} sequences{at_once}; {where}; "
             f"memory {resident_mb():,.0f} MB, CPU {psutil.cpu_percent():.0f}%",
         )
-        self._process.cpu_percent()
 
     def _epoch(self, epoch: int) -> None:
-        training, position = self._context.config.training, self._position
+        training, position, plan = self._training, self._position, self._plan
         epoch_plan = plan_epoch(
             self._pieces,
-            batch=training.batch,
+            batch=plan.batch,
             duplicate_weight=training.duplicate_weight,
             seed=self._context.config.seed,
-            stage=self._plan.index,
+            stage=plan.index,
             epoch=epoch,
         )
         before = (epoch - 1) * len(epoch_plan)
-        clock = last_save = time.monotonic()
-        window_begin, window_sessions, window_events = clock, 0.0, 0
+        self._figures.start_clock(position)
         self._model.train()
         for index in range(position.step - before, len(epoch_plan)):
-            self._context.wishes.check()
-            sessions, events = self._step(epoch_plan, index, epoch)
-            window_sessions += sessions
-            window_events += events
-            ends_epoch = index + 1 == len(epoch_plan)
-            if position.step % training.log_every == 0 or ends_epoch:
-                now = time.monotonic()
-                position.seconds += now - clock
-                position.epoch_seconds += now - clock
-                clock = now
-                span = max(now - window_begin, 1e-9)
-                self._metric(epoch, window_sessions / span, window_events / span)
-                window_begin, window_sessions, window_events = now, 0.0, 0
-                if now - last_save > training.save_minutes * 60:
-                    self._save_exact()
-                    last_save = window_begin = clock = time.monotonic()
-        self._validate(epoch)
+            asked, due = self._step(epoch_plan, index, epoch)
+            if position.step % training.log_every == 0 or index + 1 == len(epoch_plan):
+                self._metric(epoch)
+            if asked:
+                raise self._context.wishes.interruption(asked)
+            if due:
+                self._save_exact()
+        self._figures.stop_clock(position)
+        loss = end_epoch(self._context, plan, self._layout, self._model, position, epoch, self._steps_before)
+        self._figures.start_clock(position)
+        self._notice(self._health.epoch(epoch, plan.epochs, loss))
+        self._save_exact()  # so that a kill from here on does not lose the epoch
 
-    def _step(self, epoch_plan: EpochPlan, index: int, epoch: int) -> tuple[float, int]:
-        context, position, training = self._context, self._position, self._context.config.training
+    def _step(self, epoch_plan: EpochPlan, index: int, epoch: int) -> tuple[int, int]:
+        """One optimizer step; returns what all ranks agreed on: a wish's code, and whether a save is due."""
+        context, position = self._context, self._position
         rows = slice(epoch_plan.bounds[index], epoch_plan.bounds[index + 1])
         batch = assemble(context.store, self._pieces, epoch_plan.piece[rows], self._lookup, (PAD, CLS, END))
         hidden_BT = training_mask(
@@ -158,198 +198,141 @@ class StageTrainer:
             stage=self._plan.index,
             epoch=epoch,
         )
-        rate = learning_rate(position.step + 1, self._plan.steps, training)
+        rate = learning_rate(position.step + 1, self._plan.steps, self._training)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         weight_B = epoch_plan.weight[rows]
-        done = optimizer_step(
-            self._model, self._optimizer, self._scaler, batch, hidden_BT, weight_B, training, context.compute
-        )
-        self._pending.append((done.loss_sum, done.weight, done.grad_norm))
+        place = self._team.place
+        mine = np.arange(place.rank, len(weight_B), place.world_size)
+        trouble, loss_sum = "", torch.zeros((), device=context.compute.device)
+        try:
+            loss_sum = accumulate(
+                self._model,
+                self._scaler,
+                batch,
+                hidden_BT,
+                weight_B,
+                mine,
+                self._micro_batch,
+                context.compute,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            trouble = str(error) or type(error).__name__
+        due = place.leads and time.monotonic() - self._saved_at > self._training.save_minutes * 60
+        asked, short, due_to_all = self._team.agree(context.wishes.code(), bool(trouble), due)
+        if short:
+            self._run_short(trouble)
+        try:
+            self._team.add_up([*gradients(self._model), loss_sum] if not place.alone else [])
+            done = self._updater.update(loss_sum, batch_weight(hidden_BT, weight_B))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory(str(error)) from error  # the weights may be changed in part: not saved
         position.step += 1
-        sessions = float(weight_B.sum())
-        position.sessions += sessions
-        return sessions, int(batch.events_BT.sum())
+        self._figures.take(position, done, float(weight_B.sum()), int(batch.events_BT.sum()))
+        return asked, due_to_all
 
-    def _metric(self, epoch: int, sessions_per_s: float, events_per_s: float) -> None:
-        context, position = self._context, self._position
-        grad_norm = self._read_pending()
-        loss = position.window_loss / position.window_weight
-        rss, on_device = resident_mb(), device_mb(context.compute)
-        position.peak_rss_mb = max(position.peak_rss_mb, rss)
-        if on_device is not None:
-            position.peak_device_mb = max(position.peak_device_mb or 0.0, on_device)
+    def _metric(self, epoch: int) -> None:
+        position = self._position
         rate = float(self._optimizer.param_groups[0]["lr"])
-        position.steps.append(position.step)
-        position.losses.append(round(loss, 6) if math.isfinite(loss) else None)
-        position.rates.append(rate)
-        context.recorder.metric(
-            Metric(
+        loss = self._figures.metric(position, epoch, rate)
+        self._notice(self._health.metric(position.step, self._plan.steps, loss))
+        self._guard_memory()
+
+    def _notice(self, finding: Finding | None) -> None:
+        if finding is None:
+            return
+        level: Level = "info" if finding.kind == "recovered" else "warning"
+        self._context.recorder.log(level, finding.message)
+        self._context.recorder.record(
+            Health(
                 stage=self._plan.index,
-                epoch=epoch,
-                step=position.step,
-                steps=self._plan.steps,
-                total_step=self._steps_before + position.step,
-                loss=loss,
-                lr=rate,
-                grad_norm=grad_norm,
-                sessions_per_s=round(sessions_per_s, 1),
-                events_per_s=round(events_per_s, 1),
-                rss_mb=round(rss, 1),
-                device_mb=None if on_device is None else round(on_device, 1),
-                cpu_percent=self._process.cpu_percent(),
-                stage_s=round(position.seconds, 3),
+                step=self._position.step,
+                finding=finding.kind,
+                message=finding.message,
             )
         )
-        if not math.isfinite(loss):
-            raise RunError(self._not_finite("loss"))
-        position.window_loss = position.window_weight = 0.0
-        self._warn_memory(rss)
 
-    def _not_finite(self, loss: str) -> str:
-        return (
-            f"the {loss} of {self._plan.name} is not finite at step {self._position.step}; the best model so far "
-            "is untouched. Lower the learning rate (--set training.learning_rate=…) and restart the stage."
-        )
+    def _new_guard(self) -> MemoryGuard | None:
+        budget = self._context.config.memory.max_mb
+        if budget is None:
+            return None
+        guard = MemoryGuard(budget, self._micro_batch, state=self._position.memory)
+        guard.lowered(self._micro_batch)
+        self._position.memory = guard.state
+        return guard
 
-    def _read_pending(self) -> float | None:
-        """Take in the losses since the last metric; this is where the device is waited for."""
-        grad_norm = None
-        for loss_sum, weight, norm in self._pending:
-            value = float(loss_sum)
-            self._position.window_loss += value
-            self._position.window_weight += weight
-            self._position.epoch_loss += value
-            self._position.epoch_weight += weight
-            grad_norm = float(norm)
-        self._pending.clear()
-        return grad_norm
+    def _guard_memory(self) -> None:
+        if self._guard is None:
+            return
+        on_cpu = self._context.compute.kind == "cpu"
+        used = self._figures.used_mb
+        # Ranks on the CPU share its memory; elsewhere each has a device of its own.
+        used = self._team.total(used) if on_cpu else float(self._team.agree(int(used))[0])
+        before = self._micro_batch
+        advice = self._guard.look(used)
+        if advice is None:
+            return
+        self._context.recorder.log("warning", advice.message)
+        if advice.kind == "halve":
+            self._micro_batch = advice.micro_batch
+            free_memory(self._context.compute)
+            self._context.recorder.record(
+                BackedOff(
+                    stage=self._plan.index,
+                    step=self._position.step,
+                    micro_batch=advice.micro_batch,
+                    before=before,
+                    cause="budget",
+                    message=advice.message,
+                    device=self._context.compute.kind,
+                    world_size=self._team.place.world_size,
+                )
+            )
 
-    def _warn_memory(self, rss: float) -> None:
-        limit = self._context.config.memory.max_mb
-        if limit is not None and rss > limit and not self._warned_memory:
-            self._warned_memory = True
+    def _run_short(self, trouble: str) -> None:
+        """Memory ran out on a rank before the update: save the state as it was, and end on all of them."""
+        self._optimizer.zero_grad(set_to_none=True)
+        free_memory(self._context.compute)
+        try:
+            self._save_exact()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             self._context.recorder.log(
-                "warning",
-                f"memory {rss:,.0f} MB is above the limit of {limit:,.0f} MB (--max-memory-mb); "
-                "a smaller batch (--set training.batch=…) or fewer sessions (--sample-ratio) needs less",
+                "warning", "no memory is left to save the state; an earlier one is used"
             )
+        if not trouble:
+            raise PeerLostError("another rank ran out of memory")
+        raise self._out_of_memory(trouble)
 
-    def _validate(self, epoch: int) -> None:
-        context, position, plan = self._context, self._position, self._plan
-        begin = time.monotonic()
-        valid_loss, calibration = validate(context, self._model, context.valid_pieces(), context.wishes.check)
-        position.seconds += time.monotonic() - begin
-        if not math.isfinite(valid_loss):
-            raise RunError(self._not_finite("validation loss"))
-        train_loss = position.epoch_loss / position.epoch_weight
-        best = position.best_valid_loss is None or valid_loss < position.best_valid_loss
-        record = self._record(epoch, valid_loss, calibration)
-        save_model(self._layout.epoch(epoch), self._model, record)
-        if best:
-            save_model(self._layout.best, self._model, record)
-            position.best_epoch, position.best_valid_loss = epoch, valid_loss
-        seconds = position.epoch_seconds + time.monotonic() - begin
-        total_step = self._steps_before + position.step
-        position.epochs.append(
-            EpochResult(
-                epoch=epoch,
-                total_step=total_step,
-                train_loss=train_loss,
-                valid_loss=valid_loss,
-                seconds=round(seconds, 3),
-                best=best,
-            )
-        )
-        position.epoch_loss = position.epoch_weight = position.epoch_seconds = 0.0
-        context.recorder.record(
-            EpochEnded(
-                stage=plan.index,
-                epoch=epoch,
-                total_step=total_step,
-                train_loss=train_loss,
-                valid_loss=valid_loss,
-                seconds=round(seconds, 3),
-                checkpoint=str(self._layout.epoch(epoch).relative_to(context.run.root)),
-                best=best,
-            )
-        )
-        mark = ", the best so far" if best else ""
-        context.recorder.log(
-            "info",
-            f"{plan.name}: epoch {epoch}/{plan.epochs} train loss {train_loss:.4f} "
-            f"valid loss {valid_loss:.4f}{mark}, {seconds:,.1f} s",
-        )
-        self._save_exact()  # so that a kill from here on does not lose the epoch
-
-    def _record(self, epoch: int, valid_loss: float, calibration: Calibration) -> ModelRecord:
-        return ModelRecord(
-            vocabulary=self._context.vocabulary,
-            calibration=calibration,
-            templates=self._context.templates,
-            room=self._context.room,
+    def _out_of_memory(self, words: str) -> OutOfMemory:
+        compute, place = self._context.compute, self._team.place
+        whose = "host memory" if compute.kind == "cpu" else "device memory"
+        who = "" if place.alone else f" on rank {place.rank}"
+        first = words.splitlines()[0] if words else ""
+        return OutOfMemory(
+            f"out of {whose}{who} at step {self._position.step + 1} of {self._plan.name}"
+            + (f" ({first[:200]})" if first else ""),
             stage=self._plan.index,
-            ratio=self._plan.ratio,
-            epoch=epoch,
-            valid_loss=valid_loss,
-            seed=self._context.config.seed,
+            step=self._position.step,
+            in_step=True,
         )
 
     def _save_exact(self) -> None:
-        self._read_pending()
+        position = self._position
+        self._figures.read(position)
+        self._figures.stop_clock(position)
+        self._context.recorder.sync()  # the journal must not lag behind the state that a crash goes back to
         try:
-            exact.save(
-                self._layout.resume,
-                self._position,
-                self._origin,
-                self._model,
-                self._optimizer,
-                self._scaler,
-                self._context.compute,
-            )
+            with self._context.wishes.heart.kept():
+                self._exact.save(position, self._micro_batch)
         except StorageError as error:
             self._context.recorder.log("error", str(error))
             raise
-
-    def _finish(self) -> StageMetrics:
-        context, plan, position, layout = self._context, self._plan, self._position, self._layout
-        best, record = load_model(layout.best)
-        export(layout.exported, best, record)
-        digest = sha256_of(layout.best)
-        checkpoint = str(layout.best.relative_to(context.run.root))
-        metrics = StageMetrics(
-            stage=plan.index,
-            name=plan.name,
-            ratio=plan.ratio,
-            sessions=plan.sessions,
-            unique_sequences=plan.unique,
-            steps=plan.steps,
-            epochs=position.epochs,
-            best_epoch=position.best_epoch,
-            best_valid_loss=position.best_valid_loss,
-            train_loss=position.epochs[-1].train_loss,
-            seconds=round(position.seconds, 3),
-            sessions_per_second=round(position.sessions / max(position.seconds, 1e-9), 1),
-            peak_memory_mb=round(position.peak_rss_mb, 1),
-            peak_device_mb=position.peak_device_mb,
-            cpu_percent=self._process.cpu_percent(),
-            device=context.compute.kind,
-            precision=context.compute.precision,
-            batch=context.config.training.batch,
-            parent=self._parent,
-            checkpoint=checkpoint,
-            sha256=digest,
-            started_at=position.started_at,
-            finished_at=datetime.now().isoformat(timespec="seconds"),
-            figures={"step": list(position.steps), "loss": position.losses, "lr": list(position.rates)},
-        )
-        write_file(layout.metrics, msgspec.json.format(msgspec.json.encode(metrics)))
-        remove_checked(layout.resume)
-        context.recorder.record(stage_ended(metrics))
-        context.recorder.log(
-            "info",
-            f"{plan.name}: complete in {metrics.seconds:,.0f} s, best epoch {position.best_epoch} "
-            f"with valid loss {position.best_valid_loss:.4f}, peak memory {position.peak_rss_mb:,.0f} MB",
-        )
-        context.recorder.sync()
-        return metrics
+        self._team.wait()
+        self._saved_at = time.monotonic()
+        self._figures.start_clock(position)

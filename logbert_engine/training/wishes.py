@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 
 from logbert_engine.rundir import control
 from logbert_engine.rundir.control import Wish
+from logbert_engine.rundir.heartbeat import Heartbeat
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lifeline import TO_RANKS
+
+_INSISTS_S = 2.0
+"""A second signal after so long ends us at once; one before is the same one that came by two ways."""
+_CODES: tuple[Wish | None, ...] = (None, "pause", "stop")
 
 
 class Interrupted(Exception):
@@ -20,26 +27,62 @@ class Interrupted(Exception):
 
 
 class Wishes:
-    """Looks for requests between steps."""
+    """Looks for requests between steps, and shows on the way that the worker lives."""
 
-    def __init__(self, run: RunLayout) -> None:
+    def __init__(self, run: RunLayout, *, leads: bool = True) -> None:
+        """Of rank 0 (``leads``), who reads the control file for all, or of another rank."""
         self._run = run
+        self._leads = leads
         self._signal: int | None = None
+        self._signalled_at = 0.0
+        self.heart = Heartbeat(run)
 
-    def listen(self) -> None:
-        """Take SIGTERM and SIGINT as a request to stop, and let a hang-up pass."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+    def listen(self, *, alone: bool = True) -> None:
+        """Take SIGTERM and SIGINT as a request to stop, and let a hang-up pass.
+
+        To ranks of a team torchrun sends SIGTERM when another one has ended, which is no request: the supervisor
+        sends them ``TO_RANKS`` instead.
+        """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if alone:
+            signal.signal(signal.SIGTERM, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(TO_RANKS, self._on_signal)
 
     def check(self) -> None:
-        """Raise ``Interrupted`` when something is asked; costs microseconds when nothing is."""
+        """Raise ``Interrupted`` when something is asked; for where no other rank has to follow."""
+        code = self.code()
+        if code:
+            raise self.interruption(code)
+
+    def code(self) -> int:
+        """What is asked, as a number that ranks can agree on by the highest: 0 nothing. Costs microseconds."""
+        self.beat()
         if self._signal is not None:
-            raise Interrupted("stop", f"signal {signal.Signals(self._signal).name}")
-        wish = control.pending(self._run)
-        if wish is not None:
-            raise Interrupted(wish, f"asked to {wish}")
+            return _CODES.index("stop")
+        return _CODES.index(control.pending(self._run)) if self._leads else 0
+
+    def beat(self) -> None:
+        """Show that the work goes on; rank 0 speaks for all."""
+        if self._leads:
+            self.heart.beat()
+
+    def interruption(self, code: int) -> Interrupted:
+        """The exception for what was agreed on."""
+        wish = _CODES[code]
+        assert wish is not None
+        if self._signal is not None:
+            number = signal.SIGTERM if self._signal == TO_RANKS else self._signal
+            return Interrupted(wish, f"signal {signal.Signals(number).name}")
+        return Interrupted(wish, f"asked to {wish}")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signal = number
-        signal.signal(number, signal.SIG_DFL)  # a second one ends a worker that cannot look any more
+        now = time.monotonic()
+        if self._signal is None:
+            self._signal, self._signalled_at = number, now
+        elif now - self._signalled_at >= _INSISTS_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)

@@ -1,7 +1,8 @@
-"""The process that trains: ``python -m logbert_engine.training.worker RUN_DIR [--restart-stage]``.
+"""A process that trains: ``python -m logbert_engine.training.worker RUN_DIR``, alone or as a rank of a team.
 
-It is detached from whoever started it and holds the run directory's lock while it lives. Everything it says
-goes into the journal and the logs; standard error is for what Python or the system say when it dies.
+The supervisor starts it (through torchrun where there are several), holds the run directory and learns how it
+ends. Rank 0 says everything in the journal and the logs; standard error is for what Python or the system say
+when it dies.
 """
 
 from __future__ import annotations
@@ -11,126 +12,189 @@ import os
 import socket
 import sys
 import traceback
-from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import RunConfig
-from logbert_engine.protocol.errors import LogbertError, StorageError
-from logbert_engine.protocol.events import EndState, Level, RunEnded, RunOpened
-from logbert_engine.rundir import control
-from logbert_engine.rundir.atomic import storage_error, write_file
-from logbert_engine.rundir.checksums import remove_checked
+from logbert_engine.protocol.errors import DiskFullError, LogbertError, StorageError
+from logbert_engine.protocol.events import BackedOff, EndState, Level, RunEnded, RunOpened
+from logbert_engine.rundir import outcome, reserve
+from logbert_engine.rundir.atomic import storage_error
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.rundir.lock import held
+from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
+from logbert_engine.rundir.lock import holder
+from logbert_engine.rundir.outcome import Outcome
 from logbert_engine.training.plan import plan_stages, resume_point
-from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.recorder import Mute, Recorder
+from logbert_engine.training.team import PeerLostError, Place, Team
 from logbert_engine.training.wishes import Interrupted, Wishes
+
+LEFT_WORD = 75
+"""Exit status of a process that left an outcome for the supervisor (EX_TEMPFAIL of sysexits.h)."""
 
 
 def main(words: list[str] | None = None) -> int:
     """Train the run in a directory; returns the exit status."""
     parser = argparse.ArgumentParser(prog="worker")
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--restart-stage", action="store_true")
     arguments = parser.parse_args(words)
     run = RunLayout(arguments.run_dir)
-    wishes = Wishes(run)
-    wishes.listen()
+    place = Place.from_environment()
+    wishes = Wishes(run, leads=place.leads)
+    wishes.listen(alone=place.alone)
+    if PARENT not in os.environ or holder(run) is None:
+        print("a worker is started by a supervisor; use logbert-engine train or resume.", file=sys.stderr)
+        return 2
+    tie_to_parent()
     try:
-        config = read_config(run)
-        with held(run):
-            return _work(run, config, wishes, restart_stage=arguments.restart_stage)
+        return Worker(run, read_config(run), place, wishes).work()
     except LogbertError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _work(run: RunLayout, config: RunConfig, wishes: Wishes, *, restart_stage: bool) -> int:
-    control.clear(run)
-    _clear_abandoned(run)
-    write_file(run.pid, f"{os.getpid()}\n")
-    point = resume_point(run, config.stages)
-    if restart_stage and point.next is not None:
-        remove_checked(run.stage(point.next.name).resume)
-        point = resume_point(run, config.stages)
-    attempt = 1 + sum(isinstance(event, RunOpened) for event in read_journal(run.journal))
-    recorder = Recorder(run)
-    try:
-        state, reason, code = _train(run, config, recorder, wishes, attempt, point.in_words())
-        resumes = "" if state == "finished" else resume_point(run, config.stages).in_words()
-        level: Level = "error" if state == "failed" else "info"
-        recorder.log(level, f"run {state}: {reason}" if reason else f"run {state}")
-        recorder.record(RunEnded(state=state, reason=reason, exit_code=code, resumes=resumes))
-    except StorageError as error:
-        print(error, file=sys.stderr)  # the journal cannot take it: the engine finds it here
-        return 1
-    finally:
-        with suppress(OSError):
-            run.pid.unlink(missing_ok=True)
-            control.clear(run)
-            if run.worker_errors.stat().st_size == 0:
-                run.worker_errors.unlink()
-        recorder.close()
-    return code
+class Worker:
+    """Trains a run until it is over, interrupted, or cannot go on."""
 
+    def __init__(self, run: RunLayout, config: RunConfig, place: Place, wishes: Wishes) -> None:
+        self._run, self._config, self._place, self._wishes = run, config, place, wishes
+        self._recorder = Recorder(run) if place.leads else Mute()
 
-def _clear_abandoned(run: RunLayout) -> None:
-    """Remove what a worker that was killed in the middle of a save left beside the files."""
-    for folder in (run.root, *(f for s in run.stages() for f in (s.root, s.checkpoints))):
-        for leftover in folder.glob(".*.tmp"):
-            if leftover.name.startswith(f".{run.control.name}."):
-                continue  # others than the worker write it, perhaps at this moment
-            with suppress(OSError):
-                leftover.unlink()
+    def work(self) -> int:
+        """Train; returns the exit status.
 
+        Raises:
+            StorageError: the journal cannot be written.
+        """
+        try:
+            end = self._train()
+            if end is None:
+                return LEFT_WORD
+            if self._place.leads:
+                self._say_how_it_ended(end)
+            return end.exit_code or 0
+        finally:
+            self._recorder.close()
 
-def _train(
-    run: RunLayout, config: RunConfig, recorder: Recorder, wishes: Wishes, attempt: int, where: str
-) -> tuple[EndState, str, int]:
-    """Train, and say how it ended: state, reason, exit status."""
-    from logbert_engine.models.device import choose
+    def _say_how_it_ended(self, end: RunEnded) -> None:
+        level: Level = "error" if end.state == "failed" or end.exit_code else "info"
+        self._recorder.log(level, f"run {end.state}: {end.reason}" if end.reason else f"run {end.state}")
+        self._recorder.record(end)
+        self._recorder.sync()
 
-    try:
-        compute = choose(config.device, config.training.precision)
+    def _train(self) -> RunEnded | None:
+        """How it ended; None where another process knows better, or the supervisor decides."""
+        from logbert_engine.models.device import is_out_of_memory
+        from logbert_engine.training.shortage import OutOfMemory
+
+        try:
+            self._run_stages()
+        except Interrupted as interruption:
+            return self._ended("paused" if interruption.wish == "pause" else "stopped", interruption.cause, 0)
+        except PeerLostError:
+            return None
+        except OutOfMemory as error:
+            self._leave("out_of_memory", str(error), error.stage, error.step, in_step=error.in_step)
+            return None
+        except DiskFullError as error:
+            reserve.free(self._run)  # so that the journal can still take how it ended
+            return self._ended("paused", str(error), 1)
+        except LogbertError as error:
+            return self._failed(str(error))
+        except OSError as error:
+            return self._failed(str(storage_error(Path(error.filename or self._run.root), error)))
+        except Exception as error:  # noqa: BLE001 - the last stand: a bug must end as a recorded failure
+            if is_out_of_memory(error):
+                words = (str(error) or type(error).__name__).splitlines()[0]
+                self._leave("out_of_memory", f"out of memory ({words[:200]})")
+                return None
+            traceback.print_exc()
+            where = f"details in {self._run.worker_errors}"
+            return self._failed(f"{type(error).__name__}: {error} ({where})")
+        return self._ended("finished", "", 0)
+
+    def _run_stages(self) -> None:
+        from logbert_engine.models.device import choose
+        from logbert_engine.training.run import run_stages
+
+        config, place, recorder = self._config, self._place, self._recorder
+        compute = choose(
+            config.device,
+            config.training.precision,
+            number=place.local_rank,
+            together=place.world_size,
+        )
+        team = Team(place, compute.device)
+        attempt, cap = self._learned(compute.kind) if place.leads else (0, 0)
+        cap = int(team.told(str(cap).encode()))
+        stages = plan_stages(config.stages)
+        where = resume_point(self._run, config.stages).in_words()
+        supervisor = holder(self._run)
         recorder.record(
             RunOpened(
                 attempt=attempt,
-                pid=os.getpid(),
+                pid=supervisor.pid if supervisor is not None else 0,
                 host=socket.gethostname(),
                 preset=config.preset,
                 device=compute.kind,
                 device_name=compute.name,
                 precision=compute.precision,
-                stages=plan_stages(config.stages),
+                world_size=place.world_size,
+                stages=stages,
                 resumes=where if attempt > 1 else "",
                 memory_budget_mb=config.memory.max_mb,
                 documented=config.documented,
             )
         )
+        together = f", {place.world_size} processes" if not place.alone else ""
         recorder.log(
             "info",
-            f"attempt {attempt} on {compute.name} ({compute.kind}, {compute.precision}), "
+            f"attempt {attempt} on {compute.name} ({compute.kind}, {compute.precision}{together}), "
             f"process {os.getpid()}: {where}",
         )
-        from logbert_engine.training.run import run_stages
+        run_stages(self._run, config, compute, recorder, self._wishes, team, cap)
+        team.leave()
 
-        run_stages(run, config, compute, recorder, wishes)
-    except Interrupted as interruption:
-        state: EndState = "paused" if interruption.wish == "pause" else "stopped"
-        return state, interruption.cause, 0
-    except LogbertError as error:
-        return "failed", str(error), 1
-    except OSError as error:
-        return "failed", str(storage_error(Path(error.filename or run.root), error)), 1
-    except MemoryError:
-        return "failed", "out of host memory; a smaller batch (--set training.batch=…) needs less", 1
-    except Exception as error:  # noqa: BLE001 - the last stand: a bug must end as a recorded failure
-        traceback.print_exc()
-        return "failed", f"{type(error).__name__}: {error} (details in {run.worker_errors})", 1
-    return "finished", "", 0
+    def _learned(self, device: str) -> tuple[int, int]:
+        """From the journal: the number of this attempt, and the micro-batch that memory taught earlier ones."""
+        attempt, cap = 1, 0
+        for event in read_journal(self._run.journal):
+            if isinstance(event, RunOpened):
+                attempt += 1
+            elif isinstance(event, BackedOff) and event.device == device:
+                cap = event.micro_batch if event.world_size == self._place.world_size else cap
+        return attempt, cap
+
+    def _ended(self, state: EndState, reason: str, code: int) -> RunEnded:
+        resumes = ""
+        if state != "finished":
+            resumes = resume_point(self._run, self._config.stages).in_words()
+        return RunEnded(state=state, reason=reason, exit_code=code, resumes=resumes)
+
+    def _failed(self, reason: str) -> RunEnded | None:
+        if self._place.leads:
+            return self._ended("failed", reason, 1)
+        self._leave("failed", f"rank {self._place.rank}: {reason}")
+        return None
+
+    def _leave(
+        self,
+        kind: Literal["out_of_memory", "failed"],
+        message: str,
+        stage: int = 0,
+        step: int = 0,
+        *,
+        in_step: bool = False,
+    ) -> None:
+        word = Outcome(kind=kind, message=message, stage=stage, step=step, in_step=in_step)
+        self._recorder.log("error", message)
+        try:
+            outcome.leave(self._run, f"rank{self._place.rank}", word)
+        except StorageError as error:
+            print(message, error, sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_at_once(main())

@@ -13,7 +13,7 @@ from pathlib import Path
 from logbert_engine.protocol.events import Metric
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.journal import read_journal
-from logbert_engine.training.launch import worker_command
+from logbert_engine.supervision.launch import supervisor_command
 from logbert_engine.training.prepare import prepare
 from tests.bench import classic
 
@@ -53,7 +53,7 @@ def _ours(folder: Path, *, duplicate_weight: int) -> dict[str, float]:
             overrides=[f"{key}={value}" for key, value in settings.items()],
         )
     )
-    subprocess.run(worker_command(run), check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(supervisor_command(run), check=True, stdin=subprocess.DEVNULL)
     metrics = [event for event in read_journal(run.journal) if isinstance(event, Metric)][WARM_UP_METRICS:]
     return {
         "sessions_per_s": statistics.median(m.sessions_per_s or 0.0 for m in metrics),

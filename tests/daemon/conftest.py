@@ -26,7 +26,7 @@ from logbert_engine.protocol.messages import Events, Gap, RunSpec, Subscribe, Su
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import registry
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.launch import launch
+from logbert_engine.supervision.launch import launch
 
 HERE = Path(__file__).parent
 DEADLINE_S = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from logbert_engine.daemon.server import serve
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.launch import launch
+from logbert_engine.supervision.launch import launch
 
 WORKER = Path(__file__).with_name("small_worker.py")
 

@@ -33,11 +33,12 @@ from logbert_engine.training.plan import plan_stages
 
 
 class Worker:
-    def __init__(self, run: RunLayout, journal: JournalWriter, steps: int, pace: float) -> None:
+    def __init__(self, run: RunLayout, journal: JournalWriter, steps: int, pace: float, words: int) -> None:
         self.run = run
         self.journal = journal
         self.steps = steps
         self.pace = pace
+        self.words = words
         self.stopped = False
         config = read_config(run)
         self.preset = config.preset
@@ -75,6 +76,8 @@ class Worker:
                     return "stopped"
                 step += 1
                 self.metric(plan.index, step, first + step)
+                if self.words:
+                    self.journal.append(Log(level="info", message="x" * self.words))
                 time.sleep(self.pace)
             self.end_stage(plan, first + step)
         return "finished"
@@ -127,6 +130,7 @@ def main() -> int:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--pace", type=float, default=0.005)
+    parser.add_argument("--words", type=int, default=0, help="characters that it logs each step")
     parser.add_argument("--restart-stage", action="store_true")
     parser.add_argument("--leaves-slowly", action="store_true")
     parser.add_argument("--fail-before-opening", action="store_true")
@@ -147,7 +151,7 @@ def main() -> int:
         if arguments.restart_stage:
             done = done // arguments.steps * arguments.steps
         with JournalWriter(run.journal) as journal:
-            worker = Worker(run, journal, arguments.steps, arguments.pace)
+            worker = Worker(run, journal, arguments.steps, arguments.pace, arguments.words)
 
             def stop(_number: int, _frame: object) -> None:
                 worker.stopped = True

@@ -11,13 +11,13 @@ import pytest
 from logbert_engine.protocol.errors import RunError, StorageError
 from logbert_engine.rundir import registry
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.launch import launch, worker_command
+from logbert_engine.supervision.launch import launch, supervisor_command
 
 STARTS_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.launch import launch
+from logbert_engine.supervision.launch import launch
 process = launch(RunLayout(Path(sys.argv[1])), command=[sys.executable, "-c", sys.argv[2]])
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -59,7 +59,7 @@ def test_what_a_worker_prints_and_reads_goes_nowhere(run):
 
 def test_the_worker_does_not_import_from_the_working_directory(run, tmp_path):
     (tmp_path / "random.py").write_text("raise SystemExit('mistaken for the library')")
-    words = [*worker_command(run, restart_stage=True), "--help"]
+    words = [*supervisor_command(run, restart_stage=True), "--help"]
     assert words[-2:] == ["--restart-stage", "--help"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -19,7 +19,7 @@ from logbert_engine.models.checkpoint import (
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.vocabulary import CLS, END, MASK, Vocabulary
 from logbert_engine.protocol.errors import CheckpointError, StorageError
-from logbert_engine.rundir.checksums import SUMS
+from logbert_engine.rundir.checksums import SUMS, read_sums, sha256_of
 
 CALIBRATION = Calibration(median=-1.5, deviation=0.25, sessions=2, highest_event=7.5, scores=[-1.0, 2.5])
 
@@ -74,7 +74,8 @@ def test_a_new_export_takes_the_place_of_the_old_one_whole(
         "vocabulary.json",
         SUMS,
     }
-    assert [path.name for path in folder.parent.iterdir()] == ["best_model"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [SUMS, "best_model"]
+    assert read_sums(folder.parent) == {f"best_model/{SUMS}": {sha256_of(folder / SUMS)}}
     assert load_export(folder)[1].calibration is None
 
 

@@ -167,6 +167,75 @@ def test_one_stage_may_be_smaller_than_the_start_that_it_does_not_use() -> None:
     assert resolve(spec(preset="full", max_ratio=0.05)).stages.max_ratio == 0.05
 
 
+def test_a_batch_that_is_asked_for_holds_for_every_stage() -> None:
+    assert load_preset("transfer").training.batch_by_ratio
+    training = resolve(spec("training.batch=6", preset="transfer")).training
+    assert (training.batch, training.batch_by_ratio) == (6, ())
+
+
+def test_batches_that_follow_the_stages_can_be_asked_for_too() -> None:
+    own = "training.batch_by_ratio=[[0.2, 3], [0.4, 6]]"
+    for overrides in ((own,), ("training.batch=6", own), (own, "training.batch=6")):
+        assert resolve(spec(*overrides)).training.batch_by_ratio == ((0.2, 3), (0.4, 6))
+    assert resolve(spec("training.batch_by_ratio=[]", preset="transfer")).training.batch_by_ratio == ()
+
+
+def test_a_micro_batch_is_cut_to_a_smaller_batch_of_a_stage() -> None:
+    overrides = ("training.micro_batch=4", "training.batch=8", "training.batch_by_ratio=[[0.1, 2], [0.5, 8]]")
+    assert resolve(spec(*overrides)).training.micro_batch == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["training.batch_by_ratio=[[0.5, 4], [0.5, 8]]"],
+            "--set training.batch_by_ratio=[[0.5, 4], [0.5, 8]]: training.batch_by_ratio has the share 0.5 after "
+            "0.5; each share stands once, the smallest first.",
+        ),
+        (
+            ["training.batch_by_ratio=[[0.5, 4], [0.1, 8]]"],
+            "--set training.batch_by_ratio=[[0.5, 4], [0.1, 8]]: training.batch_by_ratio has the share 0.1 after",
+        ),
+        (
+            ["training.batch_by_ratio=[[0.1, 6]]", "training.micro_batch=4", "training.batch=8"],
+            "--set training.batch_by_ratio=[[0.1, 6]]: training.micro_batch 4 does not divide the batch 6 that "
+            "training.batch_by_ratio gives from a share of 0.1 on; choose a divisor, or 0 for the whole",
+        ),
+        (
+            [
+                "training.batch=8",
+                "training.accumulation=2",
+                "training.micro_batch=4",
+                "training.batch_by_ratio=[[0.1, 4]]",
+            ],
+            "--set training.batch_by_ratio=[[0.1, 4]]: training.batch_by_ratio changes the batch and "
+            "training.accumulation 2 fixes it; leave one of them out.",
+        ),
+        (
+            ["training.batch_by_ratio=[0.1, 2]"],
+            "--set training.batch_by_ratio=[0.1, 2]: training.batch_by_ratio[0] is 0.1; it must be a list of 2: "
+            "a number, above 0 and at most 1, then a whole number, at least 1.",
+        ),
+        (
+            ["training.batch_by_ratio=[[0, 2]]"],
+            "--set training.batch_by_ratio=[[0, 2]]: training.batch_by_ratio[0][0] is 0; it must be a number, "
+            "above 0 and at most 1.",
+        ),
+        (
+            ["training.batch_by_ratio=[[0.1, 0]]"],
+            "--set training.batch_by_ratio=[[0.1, 0]]: training.batch_by_ratio[0][1] is 0; it must be a whole",
+        ),
+        (
+            ["training.batch_by_ratio=2"],
+            "--set training.batch_by_ratio=2: training.batch_by_ratio is 2; it must be a list, each a list of 2:",
+        ),
+    ],
+)
+def test_batches_that_do_not_hold_are_named(overrides: list[str], expected: str) -> None:
+    assert refusal(*overrides, preset="test").startswith(expected)
+
+
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "exported").mkdir()

@@ -8,6 +8,8 @@ import pytest
 
 from logbert_engine.presets.loading import check_file, list_presets, load_preset, preset_folder
 from logbert_engine.presets.types import Decoder, Encoder
+from logbert_engine.training.batching import batch_for
+from logbert_engine.training.plan import plan_stages
 
 # name: hidden, layers, heads, max_length, sample_ratio, max_files, epochs, batch, progressive
 ENCODERS = {
@@ -73,7 +75,10 @@ def test_transfer_grows_from_a_tenth_to_all_with_the_documents_defaults() -> Non
     assert (stages.start_ratio, stages.step_size, stages.max_ratio, stages.epochs) == (0.1, 0.1, 1.0, 2)
     assert stages.progressive
     assert (preset.data.sample_ratio, preset.data.max_files) == (0.1, 20)
-    assert preset.training.micro_batch == 4
+    ratios = [stage.ratio for stage in plan_stages(stages)]
+    batches = [batch_for(preset.training, ratio) for ratio in ratios]
+    assert batches == [2, 2, 2, 2, 4, 4, 4, 4, 4, 4], "on the M4 Pro: 10% 1–2, 20% 2, 50% 2–4, 100% 4"
+    assert preset.training.micro_batch == 0
     assert preset.memory.max_mb == 8000
 
 

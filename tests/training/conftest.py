@@ -19,6 +19,7 @@ from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.plan import StageMetrics
+from logbert_engine.training.team import Place, Team
 
 CompleteStage = Callable[..., StageLayout]
 Request = Callable[..., RunSpec]
@@ -114,3 +115,9 @@ def complete_stage(run: RunLayout) -> CompleteStage:
         return stage
 
     return make
+
+
+@pytest.fixture
+def team(compute: Compute) -> Team:
+    """A team of one."""
+    return Team(Place(), compute.device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from logbert_engine.presets.types import Encoder, RunConfig, Training
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import EpochResult
+from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training import position as exact
-from logbert_engine.training.position import Origin, Position
+from logbert_engine.training.position import Exact, Origin, Position
+from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
-from logbert_engine.training.step import make_optimizer, optimizer_step
+from logbert_engine.training.step import Updater, accumulate, batch_weight, make_optimizer
+from logbert_engine.training.team import Place, Team
 
 SETTINGS = Training(batch=8, micro_batch=4, learning_rate=3e-3)
-HERE = Origin(stage="stage_1_10pct", config="c", data="d")
+HERE = Origin(stage="stage_1_10pct", config="c", data="d", parent="new")
 
 
 class Trainer:
@@ -38,9 +42,10 @@ class Trainer:
         self.model = new_model(sizes, vocabulary, seed).train()
         self.optimizer = make_optimizer(self.model, SETTINGS)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
+        self.updater = Updater(self.model, self.optimizer, self.scaler, SETTINGS.clip)
         self.position = Position()
         self.pieces = pieces_of(store, np.arange(store.n_sessions, dtype=np.int64), 14)
-        torch.manual_seed(seed)
+        seed_all(seed)
 
     def steps(self, until: int) -> list[float]:
         losses = []
@@ -59,20 +64,30 @@ class Trainer:
         hidden = training_mask(batch, plan.visit[rows], (0.15, 0.75), seed=1, stage=1, epoch=epoch + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.position.step + 1, 2 * len(plan), SETTINGS)
-        done = optimizer_step(
-            self.model, self.optimizer, self.scaler, batch, hidden, plan.weight[rows], SETTINGS, self.compute
+        weight, chosen = plan.weight[rows], np.arange(len(hidden))
+        loss_sum = accumulate(
+            self.model, self.scaler, batch, hidden, weight, chosen, SETTINGS.micro_batch, self.compute
         )
+        done = self.updater.update(loss_sum, batch_weight(hidden, weight))
         return float(done.loss_sum) / done.weight
 
     def _plan(self, epoch: int) -> EpochPlan:
         return plan_epoch(self.pieces, batch=8, duplicate_weight=4, seed=1, stage=1, epoch=epoch)
 
-    def save(self, path: Path) -> None:
-        exact.save(path, self.position, HERE, self.model, self.optimizer, self.scaler, self.compute)
+    def exact(self, folder: Path, belongs: Origin = HERE) -> Exact:
+        team = Team(Place(), self.compute.device)
+        layout = StageLayout(folder / "stage_1_10pct")
+        return Exact(layout, belongs, team, self.compute, self.model, self.optimizer, self.scaler)
 
-    def restore(self, path: Path) -> None:
-        payload = exact.read(path, HERE)
-        self.position = exact.restore(payload, self.model, self.optimizer, self.scaler, self.compute)
+    def save(self, folder: Path) -> Path:
+        self.exact(folder).save(self.position, SETTINGS.micro_batch)
+        return StageLayout(folder / "stage_1_10pct").resume
+
+    def restore(self, folder: Path, micro_batch: int = SETTINGS.micro_batch) -> list[str]:
+        whole = self.exact(folder)
+        payload, problems = whole.read()
+        self.position, differences = whole.restore(payload, micro_batch)
+        return problems + differences
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 13])
@@ -83,10 +98,10 @@ def test_going_on_from_a_saved_state_gives_the_bits_of_an_uninterrupted_run(
     expected = whole.steps(18)
     first = Trainer(store, vocabulary, compute, seed=3)
     losses = first.steps(cut)
-    first.save(tmp_path / "resume.pt")
+    first.save(tmp_path)
     second = Trainer(store, vocabulary, compute, seed=99)
     torch.rand(7)
-    second.restore(tmp_path / "resume.pt")
+    second.restore(tmp_path)
     losses += second.steps(18)
     assert losses == expected
     for name, tensor in whole.model.state_dict().items():
@@ -103,8 +118,8 @@ def test_without_the_generators_state_the_rest_would_differ(
     expected = whole.steps(4)
     again = Trainer(store, vocabulary, compute, seed=3)
     again.steps(2)
-    again.save(tmp_path / "resume.pt")
-    again.restore(tmp_path / "resume.pt")
+    again.save(tmp_path)
+    again.restore(tmp_path)
     torch.manual_seed(12345)
     assert again.steps(4) != expected[2:]
 
@@ -117,7 +132,7 @@ def test_saving_disturbs_nothing(
     expected = plain.steps(5)
     torch.manual_seed(4)
     losses = saving.steps(2)
-    saving.save(tmp_path / "resume.pt")
+    saving.save(tmp_path)
     assert losses + saving.steps(5) == expected
 
 
@@ -140,37 +155,69 @@ def test_a_position_comes_back_with_every_figure(
         rates=[1e-3, 1e-4],
     )
     expected = trainer.position
-    trainer.save(tmp_path / "resume.pt")
-    trainer.restore(tmp_path / "resume.pt")
+    trainer.save(tmp_path)
+    trainer.restore(tmp_path)
     assert trainer.position == expected
 
 
-def test_a_state_of_other_settings_data_or_stage_is_refused(
+def test_a_state_of_other_settings_data_parent_or_stage_is_refused(
     store: Store, vocabulary: Vocabulary, compute: Compute, tmp_path: Path
 ) -> None:
-    path = tmp_path / "resume.pt"
-    Trainer(store, vocabulary, compute, seed=3).save(path)
-    with pytest.raises(CheckpointError, match="the session files have changed"):
-        exact.read(path, msgspec.structs.replace(HERE, data="other"))
-    for changed in ({"config": "other"}, {"stage": "stage_2_20pct"}):
-        with pytest.raises(CheckpointError, match="other settings"):
-            exact.read(path, msgspec.structs.replace(HERE, **changed))
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    trainer.save(tmp_path)
+    for changed, reason in (
+        ({"data": "other"}, "the session files have changed"),
+        ({"parent": "other"}, "the checkpoint that the stage started from"),
+        ({"config": "other"}, "other settings"),
+        ({"stage": "stage_2_20pct"}, "other settings"),
+    ):
+        with pytest.raises(CheckpointError, match=reason):
+            trainer.exact(tmp_path, msgspec.structs.replace(HERE, **changed)).read()
 
 
-def test_a_damaged_state_and_a_model_file_are_refused(
+def test_a_damaged_state_is_named_and_the_one_before_it_is_used(
     store: Store, vocabulary: Vocabulary, compute: Compute, tmp_path: Path
 ) -> None:
-    path = tmp_path / "resume.pt"
-    Trainer(store, vocabulary, compute, seed=3).save(path)
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        trainer.restore(tmp_path)
+    trainer.steps(3)
+    trainer.save(tmp_path)
+    trainer.steps(5)
+    path = trainer.save(tmp_path)
     with pytest.raises(CheckpointError, match="not a model file"):
         load_model(path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
-        exact.read(path, HERE)
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        exact.read(tmp_path / "nowhere.pt", HERE)
+    (problem,) = trainer.restore(tmp_path)
+    assert "resume.pt" in problem
+    assert "damaged" in problem
+    assert trainer.position.step == 3
+
+
+def test_other_terms_are_named(
+    store: Store, vocabulary: Vocabulary, compute: Compute, tmp_path: Path
+) -> None:
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    trainer.save(tmp_path)
+    assert trainer.restore(tmp_path) == []
+    assert trainer.restore(tmp_path, micro_batch=2) == ["sessions at once 2 instead of 4"]
+
+
+def test_all_generators_go_on_where_they_were(
+    store: Store, vocabulary: Vocabulary, compute: Compute, tmp_path: Path
+) -> None:
+    def draws() -> tuple[float, float, float]:
+        return random.random(), float(np.random.standard_normal()), float(torch.rand(()))
+
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    draws()  # leaves half of a pair of normal numbers behind
+    trainer.save(tmp_path)
+    expected = [draws() for _ in range(3)]
+    seed_all(99)
+    trainer.restore(tmp_path)
+    assert [draws() for _ in range(3)] == expected
 
 
 @pytest.fixture
@@ -184,23 +231,25 @@ def changed(config: RunConfig, part: str, **values: object) -> RunConfig:
 
 
 def test_what_a_state_belongs_to_is_all_that_determines_the_training(config: RunConfig) -> None:
-    own = exact.origin("stage_1_10pct", config, "f")
+    own = exact.origin("stage_1_10pct", config, "f", "p")
     others = [
-        exact.origin("stage_2_20pct", config, "f"),
-        exact.origin("stage_1_10pct", config, "g"),
-        exact.origin("stage_1_10pct", msgspec.structs.replace(config, seed=1), "f"),
-        exact.origin("stage_1_10pct", changed(config, "training", batch=16), "f"),
-        exact.origin("stage_1_10pct", changed(config, "model", dropout=0.2), "f"),
-        exact.origin("stage_1_10pct", changed(config, "data", sample_ratio=0.5), "f"),
-        exact.origin("stage_1_10pct", changed(config, "stages", epochs=7), "f"),
-        exact.origin("stage_1_10pct", changed(config, "stages", start_ratio=0.05), "f"),
+        exact.origin("stage_2_20pct", config, "f", "p"),
+        exact.origin("stage_1_10pct", config, "g", "p"),
+        exact.origin("stage_1_10pct", config, "f", "q"),
+        exact.origin("stage_1_10pct", msgspec.structs.replace(config, seed=1), "f", "p"),
+        exact.origin("stage_1_10pct", changed(config, "training", batch=16), "f", "p"),
+        exact.origin("stage_1_10pct", changed(config, "model", dropout=0.2), "f", "p"),
+        exact.origin("stage_1_10pct", changed(config, "data", sample_ratio=0.5), "f", "p"),
+        exact.origin("stage_1_10pct", changed(config, "stages", epochs=7), "f", "p"),
+        exact.origin("stage_1_10pct", changed(config, "stages", start_ratio=0.05), "f", "p"),
     ]
     assert own not in others
     assert len(set(others)) == len(others)
 
 
 def test_how_far_a_run_goes_and_where_it_runs_do_not_matter(config: RunConfig) -> None:
-    own = exact.origin("stage_1_10pct", config, "f")
+    own = exact.origin("stage_1_10pct", config, "f", "p")
     longer = changed(changed(config, "stages", max_ratio=0.5), "memory", max_mb=1.0)
+    longer = changed(changed(longer, "training", micro_batch=2, log_every=1), "workers", nproc=2)
     elsewhere = msgspec.structs.replace(longer, device="cpu", documented={})
-    assert exact.origin("stage_1_10pct", elsewhere, "f") == own
+    assert exact.origin("stage_1_10pct", elsewhere, "f", "p") == own

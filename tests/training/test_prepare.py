@@ -125,7 +125,6 @@ def test_the_same_command_twice_goes_on_with_the_run(request_for: Request, run: 
     [
         ({"seed": 6}, "seed"),
         ({"sample_ratio": 0.5}, "data"),
-        ({"overrides": ["training.batch=16"]}, "training"),
         ({"overrides": ["model.hidden=128"]}, "model"),
         ({"preset": "small"}, "preset, model"),
         ({"step_size": 0.2}, "stages"),

@@ -15,7 +15,7 @@ from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, new_model
 from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, Vocabulary
 from logbert_engine.presets.types import Encoder, Training
-from logbert_engine.training.step import StepResult, make_optimizer, optimizer_step
+from logbert_engine.training.step import StepResult, Updater, accumulate, batch_weight, make_optimizer
 
 UNCLIPPED = Training(clip=1e9)
 
@@ -62,7 +62,10 @@ def step(
     model: MaskedModel, optimizer: torch.optim.Optimizer, took: Took, settings: Training, compute: Compute
 ) -> StepResult:
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return optimizer_step(model, optimizer, scaler, took.batch, took.hidden, took.weight, settings, compute)
+    rows, micro = np.arange(len(took.weight)), settings.micro_batch or len(took.weight)
+    loss_sum = accumulate(model, scaler, took.batch, took.hidden, took.weight, rows, micro, compute)
+    updater = Updater(model, optimizer, scaler, settings.clip)
+    return updater.update(loss_sum, batch_weight(took.hidden, took.weight))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 4, 7])
@@ -182,3 +185,47 @@ def test_biases_and_normalisation_do_not_decay(sizes: Encoder, vocabulary: Vocab
     assert sorted(decayed[0.1] + decayed[0.0]) == sorted(names.values())
     group: dict[str, Any] = optimizer.param_groups[0]
     assert (group["betas"], group["eps"]) == ((0.8, 0.9), 1e-7)
+
+
+def test_the_first_step_that_is_not_finite_is_the_last_that_could_change_a_weight(
+    sizes: Encoder, store: Store, pieces: Pieces, vocabulary: Vocabulary, compute: Compute
+) -> None:
+    model, settings = new_model(sizes, vocabulary, 5).train(), Training(learning_rate=3e-3)
+    optimizer, took = make_optimizer(model, settings), mixed(store, pieces, vocabulary)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    updater, rows = Updater(model, optimizer, scaler, settings.clip), np.arange(len(took.weight))
+    weight = batch_weight(took.hidden, took.weight)
+
+    def one(factor: float) -> StepResult:
+        loss_sum = accumulate(model, scaler, took.batch, took.hidden, took.weight, rows, len(rows), compute)
+        for parameter in model.parameters():
+            parameter.grad *= factor
+        return updater.update(loss_sum * factor, weight)
+
+    one(1.0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert not torch.isfinite(one(float("nan")).loss_sum)
+    assert torch.isfinite(one(1.0).loss_sum), "the weights are still sound"
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    states = optimizer.state_dict()["state"].values()
+    assert all(float(state["step"]) == 1 and torch.isfinite(state["exp_avg"]).all() for state in states)
+
+
+def test_rows_divided_among_ranks_add_up_to_the_gradient_of_the_whole_batch(
+    sizes: Encoder, store: Store, pieces: Pieces, vocabulary: Vocabulary, compute: Compute
+) -> None:
+    took = mixed(store, pieces, vocabulary)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def of(ranks: int) -> tuple[float, list[torch.Tensor]]:
+        model, loss = new_model(sizes, vocabulary, 5).train(), 0.0
+        for rank in range(ranks):
+            rows = np.arange(rank, len(took.weight), ranks)
+            loss += float(accumulate(model, scaler, took.batch, took.hidden, took.weight, rows, 4, compute))
+        return loss, [parameter.grad for parameter in model.parameters()]
+
+    (whole, of_whole), (parts, of_parts) = of(1), of(3)
+    assert parts == pytest.approx(whole, rel=1e-6)
+    for one, other in zip(of_parts, of_whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)

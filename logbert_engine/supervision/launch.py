@@ -1,4 +1,4 @@
-"""Starts workers that outlive whoever starts them."""
+"""Starts supervisors, which outlive whoever starts them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from logbert_engine.rundir.atomic import storage_error
 from logbert_engine.rundir.layout import RunLayout
 
 
-def worker_command(run: RunLayout, *, restart_stage: bool = False) -> list[str]:
-    """The command line of a run's worker.
+def supervisor_command(run: RunLayout, *, restart_stage: bool = False) -> list[str]:
+    """The command line of a run's supervisor.
 
     ``-P`` keeps the working directory out of the import path: a file there must not stand in for a library.
     """
-    command = [sys.executable, "-P", "-m", "logbert_engine.training.worker", str(run.root.resolve())]
+    command = [sys.executable, "-P", "-m", "logbert_engine.supervision.supervisor", str(run.root.resolve())]
     return [*command, "--restart-stage"] if restart_stage else command
 
 
 def launch(
     run: RunLayout, *, restart_stage: bool = False, command: Sequence[str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start the worker of a run, detached, and return without waiting for it.
+    """Start the supervisor of a run, detached, and return without waiting for it.
 
     It has a session of its own, so that neither a closed terminal nor the end of its starter reaches it.
     What it writes to its standard error is appended to ``logs/worker.err``.
@@ -33,7 +33,7 @@ def launch(
     Args:
         run: a prepared run directory.
         restart_stage: go back to the last completed stage.
-        command: another worker's command line; None for ``worker_command``.
+        command: another process's command line; None for ``supervisor_command``.
 
     Returns:
         The process. Its starter may wait for it to learn how it ended; nobody has to.
@@ -42,7 +42,7 @@ def launch(
         RunError: the process cannot be started.
         StorageError: the run directory cannot be written.
     """
-    words = list(command) if command is not None else worker_command(run, restart_stage=restart_stage)
+    words = list(command) if command is not None else supervisor_command(run, restart_stage=restart_stage)
     try:
         run.logs.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -61,6 +61,6 @@ def launch(
         )
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"the worker of {run.root} cannot be started: {reason}.") from error
+        raise RunError(f"the supervisor of {run.root} cannot be started: {reason}.") from error
     finally:
         os.close(errors)

@@ -1,0 +1,52 @@
+"""Why a process of a run could not go on: what a rank leaves behind for the supervisor, who alone sees them all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.layout import RunLayout
+
+AGENT = "torchrun"
+"""Who starts and watches the ranks where there are several."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a process ended."""
+
+    kind: Literal["out_of_memory", "failed", "ranks_ended"]
+    message: str = ""
+    stage: int = 0
+    step: int = 0
+    """Optimizer steps done in the stage."""
+    in_step: bool = False
+    """Whether memory ran out within a step, where a smaller micro-batch helps."""
+    statuses: dict[int, int] = {}
+    """Exit status of each rank that failed; negative: the signal that ended it."""
+
+
+def leave(run: RunLayout, who: str, outcome: Outcome) -> None:
+    """Leave word for the supervisor.
+
+    Raises:
+        StorageError: no room.
+    """
+    write_file(run.outcome(who), msgspec.json.encode(outcome))
+
+
+def collect(run: RunLayout) -> dict[str, Outcome]:
+    """What was left, by who left it; a file that cannot be read tells nothing."""
+    found: dict[str, Outcome] = {}
+    for path in sorted(run.root.glob("outcome.*.json")):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found[path.name.split(".")[1]] = msgspec.json.decode(path.read_bytes(), type=Outcome)
+    return found
+
+
+def clear(run: RunLayout) -> None:
+    """Remove what was left."""
+    for path in run.root.glob("outcome.*.json"):
+        path.unlink(missing_ok=True)

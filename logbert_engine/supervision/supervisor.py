@@ -1,0 +1,261 @@
+"""The supervisor of a run: ``python -m logbert_engine.supervision.supervisor RUN_DIR [--restart-stage]``.
+
+A small process without torch, detached from whoever started it. It holds the run directory's lock from the
+first attempt to the last, starts the processes that train, learns how they end, and starts them again after
+they ran out of memory or hung. It writes to the journal only while none of them lives. When it is killed, they
+end too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from logbert_engine.hardware.kills import KillCounters
+from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.types import RunConfig
+from logbert_engine.protocol.errors import DiskFullError, LogbertError
+from logbert_engine.protocol.events import BackedOff, Log, RunEnded
+from logbert_engine.protocol.runstate import RunState
+from logbert_engine.rundir import control, outcome, reserve
+from logbert_engine.rundir.aftermath import last_words, words_or_why_not
+from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.checksums import remove_checked
+from logbert_engine.rundir.heartbeat import Pulse
+from logbert_engine.rundir.journal import JournalWriter, read_journal
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import held
+from logbert_engine.supervision.attempt import Attempt
+from logbert_engine.supervision.devices import process_count
+from logbert_engine.supervision.verdict import Again, End, judge
+from logbert_engine.training.plan import resume_point, resume_words
+
+_LOOK_S = 1.0
+_INSISTS_S = 2.0
+"""A second signal after so long ends those who have not followed the first; one before is taken for the same."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Bring the run in a directory to its end; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="supervisor")
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--restart-stage", action="store_true")
+    arguments = parser.parse_args(words)
+    run = RunLayout(arguments.run_dir)
+    try:
+        config = read_config(run)
+        with held(run):
+            return Supervisor(run, config).work(restart_stage=arguments.restart_stage)
+    except LogbertError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+class Supervisor:
+    """Holds the run directory; the caller has its lock."""
+
+    def __init__(self, run: RunLayout, config: RunConfig) -> None:
+        self._run, self._config = run, config
+        self._signals: list[int] = []
+        self._asked: tuple[float, int] | None = None
+        """When and by which signal an end was asked for."""
+        self._woken, self._waker = os.pipe()
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
+        self._hangs = 0
+        self._steps_at_hang = -1
+
+    def work(self, *, restart_stage: bool) -> int:
+        """Attempt after attempt, until the run is over; returns the exit status.
+
+        Raises:
+            LogbertError: nothing could be started, or the end not be written.
+        """
+        run = self._run
+        self._listen()
+        control.clear(run)
+        outcome.clear(run)
+        clear_abandoned(run)
+        try:
+            reserve.make(run)
+            write_file(run.pid, f"{os.getpid()}\n")
+            if restart_stage:
+                forget_exact_state(run, self._config)
+            nproc = process_count(self._config)
+            while True:
+                code = self._attempt(nproc)
+                if code is not None:
+                    return code
+        except DiskFullError as error:
+            reserve.free(run)
+            self._append([RunEnded(state="paused", reason=str(error), exit_code=1, resumes=self._resumes())])
+            return 1
+        finally:
+            self._clear_up()
+
+    def _attempt(self, nproc: int) -> int | None:
+        """Start it, watch it to its end, and see to what follows; None when another one is to come."""
+        run, kills = self._run, KillCounters.now()
+        state = self._fold()
+        after_seq = state.seq
+        attempt = Attempt(run, nproc)
+        hung_s = self._watch(attempt)
+        status = attempt.poll()
+        assert status is not None
+        left = outcome.collect(run)
+        outcome.clear(run)
+        state = self._fold()
+        if state.ended is not None and state.ended.seq > after_seq:
+            return _exit_status(state.ended)
+        hangs = self._count_hangs(state) if hung_s is not None else 0
+        verdict = judge(
+            End(
+                status=status,
+                state=state,
+                outcomes=left,
+                out_of_memory=KillCounters.now().since(kills),
+                said=last_words(run),
+                hung_s=hung_s,
+                hangs=hangs,
+            )
+        )
+        if self._asked is not None:
+            verdict = _as_asked(verdict, self._asked[1])
+        if isinstance(verdict, RunEnded):
+            self._append(
+                [
+                    Log(level="error", message=f"run {verdict.state}: {verdict.reason}", source="supervisor"),
+                    RunEnded(
+                        state=verdict.state,
+                        reason=verdict.reason,
+                        exit_code=verdict.exit_code,
+                        signal=verdict.signal,
+                        resumes=self._resumes(),
+                    ),
+                ]
+            )
+            return _exit_status(verdict)
+        events = [
+            Log(level="warning", message=verdict.message, stage=state.stage or None, source="supervisor")
+        ]
+        self._append([*events, *([verdict.backed_off] if verdict.backed_off is not None else [])])
+        return None
+
+    def _watch(self, attempt: Attempt) -> float | None:
+        """Wait until the attempt has ended; returns the seconds of silence when it hung and was killed."""
+        pulse = Pulse(self._run)
+        most = self._config.workers.hang_minutes * 60
+        if self._asked is not None:
+            attempt.pass_on(self._asked[1])
+        while attempt.poll() is None:
+            select.select([self._woken], [], [], _LOOK_S)
+            with suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+            self._pass_on(attempt)
+            silent = pulse.silent_s()
+            if silent > most and attempt.poll() is None:
+                attempt.kill()
+                return silent
+        return None
+
+    def _pass_on(self, attempt: Attempt) -> None:
+        while self._signals:
+            number = self._signals.pop(0)
+            now = time.monotonic()
+            if self._asked is None:
+                self._asked = (now, number)
+                attempt.pass_on(number)
+            elif now - self._asked[0] >= _INSISTS_S:
+                attempt.kill()
+
+    def _count_hangs(self, state: RunState) -> int:
+        done = state.last.total_step if state.last is not None else 0
+        self._hangs = self._hangs + 1 if done == self._steps_at_hang else 1
+        self._steps_at_hang = done
+        return self._hangs
+
+    def _listen(self) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # so that a child's end wakes us
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _fold(self) -> RunState:
+        state = RunState()
+        for event in read_journal(self._run.journal):
+            state.apply(event)
+        return state
+
+    def _append(self, events: list[Log | RunEnded | BackedOff]) -> None:
+        with JournalWriter(self._run.journal) as journal:
+            for event in events:
+                journal.append(event)
+            journal.sync()
+
+    def _resumes(self) -> str:
+        return words_or_why_not(self._run, resume_words)
+
+    def _clear_up(self) -> None:
+        run = self._run
+        with suppress(OSError):
+            run.pid.unlink(missing_ok=True)
+            run.heartbeat.unlink(missing_ok=True)
+            control.clear(run)
+            outcome.clear(run)
+            reserve.free(run)
+            if run.worker_errors.stat().st_size == 0:
+                run.worker_errors.unlink()
+
+
+def _as_asked(verdict: Again | RunEnded, number: int) -> RunEnded:
+    """An attempt that was asked to stop by a signal and ended in another way than by saving its state."""
+    reason = f"signal {signal.Signals(number).name}"
+    if isinstance(verdict, Again):
+        return RunEnded(state="stopped", reason=f"{reason}; {verdict.message}", exit_code=0)
+    if verdict.signal in (signal.SIGTERM, signal.SIGINT):  # it had not come so far as to listen
+        return RunEnded(state="stopped", reason=reason, exit_code=0)
+    return verdict
+
+
+def _exit_status(end: RunEnded) -> int:
+    if end.exit_code is not None:
+        return end.exit_code
+    return 1 if end.state == "failed" else 0
+
+
+def clear_abandoned(run: RunLayout) -> None:
+    """Remove what a worker that was killed in the middle of a save left beside the files."""
+    for folder in (run.root, *(f for s in run.stages() for f in (s.root, s.checkpoints))):
+        for leftover in folder.glob(".*.tmp"):
+            if leftover.name.startswith(f".{run.control.name}."):
+                continue  # others than the worker write it, perhaps at this moment
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def forget_exact_state(run: RunLayout, config: RunConfig) -> None:
+    """Go back to the last complete stage: the next one begins anew.
+
+    Raises:
+        StorageError: the files cannot be removed.
+    """
+    point = resume_point(run, config.stages)
+    if point.next is not None:
+        stage = run.stage(point.next.name)
+        for path in (stage.resume, stage.resume_previous):
+            remove_checked(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

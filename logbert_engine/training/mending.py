@@ -1,0 +1,194 @@
+"""What is damaged in a run directory is found before anything is trained on it: mended where there is a second
+copy, set aside where there is none, so that the stage is trained again."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from logbert_engine.models.checkpoint import check_export, export, load_model
+from logbert_engine.models.payload import crc_holds, is_whole
+from logbert_engine.protocol.errors import CheckpointError
+from logbert_engine.protocol.events import StagePlan
+from logbert_engine.rundir.atomic import storage_error, sync_folder
+from logbert_engine.rundir.checksums import (
+    SUMS,
+    forget_digests,
+    record_digest,
+    recorded,
+    remove_checked,
+    replacing_checked,
+    sha256_of,
+)
+from logbert_engine.rundir.layout import RunLayout, StageLayout
+from logbert_engine.training.plan import StageMetrics, metrics_content, metrics_in, parent_of, write_metrics
+from logbert_engine.training.results import read_results
+
+
+def mend(run: RunLayout, plans: Sequence[StagePlan]) -> list[str]:
+    """Check what a run's stages have left on the disk, and mend or set aside what is damaged.
+
+    Of a complete stage these are its figures, its best model and the exported folder; of the stage at work its
+    best model so far. (The exact state has a predecessor, which takes its place when it is read.) The caller holds
+    the run's lock, and no other process of the run reads a checkpoint yet.
+
+    Args:
+        run: the run directory.
+        plans: the stages that the run is to have.
+
+    Returns:
+        A sentence for each file that was damaged: which, what was found, what was done.
+
+    Raises:
+        CheckpointError: a model that is whole cannot be loaded to export it again.
+        StorageError: the disk does not let it be mended.
+    """
+    planned = {plan.name: plan for plan in plans}
+    said: list[str] = []
+    for stage in run.stages():
+        mending = _Mending(run, stage, planned.get(stage.name))
+        try:
+            if stage.metrics.is_file():
+                mending.complete()
+            elif stage.resume.is_file() or stage.resume_previous.is_file():
+                mending.unfinished()
+        except OSError as error:
+            raise storage_error(Path(error.filename or stage.root), error) from error
+        said += mending.said
+    return said
+
+
+class _Mending:
+    """Of one stage. A file is believed when two records of it agree."""
+
+    def __init__(self, run: RunLayout, stage: StageLayout, plan: StagePlan | None) -> None:
+        self._run, self._stage, self._plan = run, stage, plan
+        self._renewed: list[str] = []
+        self.said: list[str] = []
+
+    def complete(self) -> None:
+        """The figures tell the best model's sha256, and the run's results hold the figures a second time."""
+        stage = self._stage
+        metrics = self._figures()
+        if metrics is None:
+            return
+        digest = sha256_of(stage.best) if stage.best.is_file() else ""
+        if digest != metrics.sha256:
+            wrong = f"is damaged: its content does not have the sha256 that {stage.metrics.name} tells"
+            found = f"{stage.best} {wrong if digest else 'is missing'}"
+            if not self._put_back(found, {metrics.sha256}, [metrics.best_epoch]):
+                self._set_aside(found, stage.metrics, stage.best)
+                return
+        elif recorded(stage.best) != {digest}:
+            self._renew(stage.best, digest)
+        if self._renewed:
+            self._renew_epochs()
+            self.said.append(
+                f"{stage.checkpoints / SUMS} did not have the sha256 of {', '.join(self._renewed)}, which are whole "
+                "by what else tells of them; it was recorded anew."
+            )
+        self._mend_export()
+
+    def unfinished(self) -> None:
+        """The best model so far is what the stage ends with if no later epoch is better."""
+        best = self._stage.best
+        known = recorded(best)
+        if is_whole(best) or not (known or best.is_file()):
+            return
+        found = f"{best} {'is damaged: it is not what was written' if best.is_file() else 'is missing'}"
+        epochs = range(1, 1 + len(list(self._stage.checkpoints.glob("epoch_*.pt"))))
+        if not self._put_back(found, known, epochs):
+            self._set_aside(found, best)
+
+    def _figures(self) -> StageMetrics | None:
+        """The stage's figures; None where they had to be set aside."""
+        stage = self._stage
+        content, known = stage.metrics.read_bytes(), recorded(stage.metrics, stage.checkpoints)
+        digest = hashlib.sha256(content).hexdigest()
+        metrics = metrics_in(content)
+        own = metrics is not None and metrics.name == stage.name
+        if own and digest in known:
+            return metrics
+        results = read_results(self._run)
+        copy = next((kept for kept in results.stages if kept.name == stage.name), None) if results else None
+        if own and (not known or copy == metrics):  # then it is the digest that is lost
+            self._renew(stage.metrics, digest)
+            return metrics
+        if metrics is None:
+            found = f"{stage.metrics} is damaged: it does not hold the figures of a stage"
+        elif not own:
+            found = f"{stage.metrics} is that of {metrics.name}"
+        else:
+            found = f"{stage.metrics} is damaged: its content does not have the sha256 recorded in {SUMS}"
+        if copy is not None and self._proven(copy, known):
+            write_metrics(stage, copy)
+            self.said.append(f"{found}; it was put back from {self._run.results.name}.")
+            return copy
+        whole_of_another = metrics is not None and not own
+        self._set_aside(found, stage.metrics, *([stage.best] if whole_of_another else []))
+        return None
+
+    def _proven(self, copy: StageMetrics, known: set[str]) -> bool:
+        if known:
+            return hashlib.sha256(metrics_content(copy)).hexdigest() in known
+        return self._stage.best.is_file() and sha256_of(self._stage.best) == copy.sha256
+
+    def _put_back(self, found: str, digests: set[str], epochs: Iterable[int]) -> bool:
+        """Copy the epoch's model that is the same file as the best one."""
+        best = self._stage.best
+        for path in map(self._stage.epoch, epochs):
+            if path.is_file() and sha256_of(path) in digests:
+                with path.open("rb") as source, replacing_checked(best) as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                self.said.append(f"{found}; it was put back from {path.name}, which holds the same.")
+                return True
+        return False
+
+    def _renew(self, path: Path, digest: str) -> None:
+        record_digest(path, digest, self._stage.checkpoints)
+        self._renewed.append(path.name)
+
+    def _renew_epochs(self) -> None:
+        """Where sums are wrong, those of the epochs' models may be too; each of these has checksums inside."""
+        for path in sorted(self._stage.checkpoints.glob("epoch_*.pt")):
+            if (digest := sha256_of(path)) not in recorded(path) and crc_holds(path):
+                self._renew(path, digest)
+
+    def _mend_export(self) -> None:
+        stage = self._stage
+        sums = stage.exported / SUMS
+        try:
+            check_export(stage.exported)
+            if recorded(sums, stage.checkpoints):
+                return
+            found = f"{stage.exported} cannot be told to be this stage's: {SUMS} beside it does not list it"
+        except CheckpointError as error:
+            found = str(error).removesuffix(".")
+        except FileNotFoundError as error:
+            found = f"{error.filename} is missing"
+        export(stage.exported, *load_model(stage.best))
+        self.said.append(f"{found}; {stage.exported.name} was exported again from {stage.best.name}.")
+
+    def _set_aside(self, found: str, *paths: Path) -> None:
+        """Rename files, so that the stage is not complete any more; the first is the one that makes it so."""
+        stage = self._stage
+        names = []
+        for path in paths:
+            if path.is_file():
+                aside = path.with_name(f"{path.name}.damaged")
+                path.replace(aside)
+                sync_folder(path.parent)
+                names.append(aside.name)
+        forget_digests(stage.checkpoints, *paths)
+        remove_checked(stage.resume_previous, stage.resume)
+        done = f"; set aside as {' and '.join(names)}" if names else ""
+        self.said.append(f"{found}, and nothing can replace it{done}; {self._trained_again()}.")
+
+    def _trained_again(self) -> str:
+        if self._plan is None:
+            return f"{self._stage.name} is not used any more"
+        parent = parent_of(self._run, self._plan)
+        start = f"the best model of {parent.name}" if parent else "its beginning"
+        return f"{self._stage.name} is trained again, from {start}"

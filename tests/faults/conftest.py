@@ -1,0 +1,35 @@
+"""Tests of faults: each belongs to a row of the table in ``report.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logbert_engine.rundir.layout import RunLayout
+from tests.daemon.conftest import engine, engine_process, follow, loop_until, run, wait_until, workers
+from tests.faults.harness import kill_all, write_sessions
+
+__all__ = ["engine", "engine_process", "follow", "loop_until", "run", "wait_until", "workers"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The report finds a test's row among its properties."""
+    for item in items:
+        for mark in item.iter_markers("row"):
+            item.user_properties.extend(("row", number) for number in mark.args)
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Path:
+    """A directory of session files that train in a moment."""
+    return write_sessions(tmp_path / "sessions")
+
+
+@pytest.fixture
+def real_run(tmp_path: Path) -> Iterator[RunLayout]:
+    """A directory for a run of the real worker; nothing of it outlives the test."""
+    layout = RunLayout(tmp_path / "real")
+    yield layout
+    kill_all(layout)

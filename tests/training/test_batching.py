@@ -1,0 +1,67 @@
+"""The batch follows the share that a stage trains on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logbert_engine.presets.types import Stages, Training
+from logbert_engine.training.batching import batch_for, micro_batch_for
+from logbert_engine.training.plan import plan_stages
+
+GROWING = Training(batch=32, batch_by_ratio=((0.1, 2), (0.3, 4), (0.7, 8)))
+
+
+def test_without_a_list_every_stage_has_the_batch() -> None:
+    assert [batch_for(Training(batch=6), ratio) for ratio in (0.01, 0.5, 1.0)] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "batch"), [(0.01, 2), (0.1, 2), (0.29, 2), (0.3, 4), (0.69, 4), (0.7, 8), (1.0, 8)]
+)
+def test_the_largest_share_not_above_the_stages_wins(ratio: float, batch: int) -> None:
+    assert batch_for(GROWING, ratio) == batch
+
+
+def test_a_share_that_is_a_sum_of_steps_meets_its_entry() -> None:
+    assert batch_for(GROWING, 0.1 + 0.1 + 0.1 - 1e-12) == 4
+    ratios = [stage.ratio for stage in plan_stages(Stages())]
+    assert [batch_for(GROWING, ratio) for ratio in ratios] == [2, 2, 4, 4, 4, 4, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "ratio", "cap", "expected"),
+    [
+        (0, 0.1, 0, 2),
+        (0, 1.0, 0, 8),
+        (4, 0.1, 0, 2),
+        (4, 1.0, 0, 4),
+        (0, 1.0, 3, 3),
+        (4, 1.0, 1, 1),
+        (4, 0.1, 7, 2),
+    ],
+)
+def test_the_micro_batch_is_above_neither_the_batch_nor_the_cap(
+    micro_batch: int, ratio: float, cap: int, expected: int
+) -> None:
+    training = Training(batch_by_ratio=GROWING.batch_by_ratio, micro_batch=micro_batch)
+    assert micro_batch_for(training, ratio, cap) == expected
+
+
+shares = st.floats(min_value=0.001, max_value=1.0)
+
+
+@given(
+    st.dictionaries(shares, st.integers(1, 512), min_size=1, max_size=8),
+    shares,
+    st.integers(0, 64),
+    st.integers(0, 64),
+)
+def test_any_list_gives_one_of_its_batches_and_a_micro_batch_within_it(
+    batches: dict[float, int], ratio: float, micro_batch: int, cap: int
+) -> None:
+    training = Training(batch_by_ratio=tuple(sorted(batches.items())), micro_batch=micro_batch)
+    batch = batch_for(training, ratio)
+    assert batch in batches.values()
+    assert 1 <= micro_batch_for(training, ratio, cap) <= min(batch, micro_batch or batch, cap or batch)
