@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from logbert_engine.daemon.engine import Engine
     from logbert_engine.daemon.run import Run
 
+T = TypeVar("T")
 MOST_AT_ONCE = 16
 """Requests of one client that are worked on at the same time; further ones stay in the socket."""
 MOST_WAITING_BYTES = 8 << 20
@@ -73,6 +75,7 @@ class Connection:
         self._waits = asyncio.Event()
         self._room = asyncio.Event()
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._working = asyncio.Lock()
         writer.transport.set_write_buffer_limits(high=_SEND_BUFFER)
 
     async def serve(self) -> None:
@@ -94,6 +97,20 @@ class Connection:
             await self._hang_up(politely=not errors)
         for error in errors:
             self._say_why(error)
+
+    async def fetch(self, work: Callable[[], T]) -> T:
+        """Do something that mostly waits for a disk, in a thread: one of a client at a time."""
+        async with self._working:
+            return await asyncio.to_thread(work)
+
+    async def think(self, work: Callable[[], T]) -> T:
+        """Do something that takes a processor a while, in a thread: one of a client, and few of all, at a time.
+
+        Threads that compute share one interpreter with the event loop, so that many of them would hold up
+        everybody's events, and a client with many wishes everybody else's.
+        """
+        async with self._working, self._engine.thinking:
+            return await asyncio.to_thread(work)
 
     def leave(self) -> None:
         """Send what waits, then end the connection."""
@@ -138,7 +155,8 @@ class Connection:
             self._room.set()
             if self._leaving:
                 return
-            await self._waits.wait()
+            if not any(run.catch_up(self) for run in list(self.followed.values())):
+                await self._waits.wait()
 
     async def _drained(self) -> None:
         """Wait until the client has taken most of what was written; it may be slow, but has to move."""

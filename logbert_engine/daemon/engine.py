@@ -21,6 +21,8 @@ from logbert_engine.protocol.messages import Welcome
 
 PATIENCE_S = 30.0
 """A client that has not read a byte for so long is dropped."""
+MOST_THINKING = 2
+"""Threads that compute for clients at a time."""
 
 
 class Engine:
@@ -33,6 +35,8 @@ class Engine:
         self.inferences = Inferences()
         self.results = Results()
         self.load = LoadFeed(self)
+        self.thinking = asyncio.Semaphore(MOST_THINKING)
+        """Held by a thread that computes for a client."""
         self.connections: set[Connection] = set()
         self.stopping = asyncio.Event()
         """Set when the engine is to leave."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +20,14 @@ MOST_BYTES = 128 * 1024
 """Of one chunk. JSON writes a control character as six, so that even such a chunk fits in a frame."""
 
 
-async def list_logs(_engine: Engine, _client: Connection, params: RunRef) -> LogFiles:
+async def list_logs(_engine: Engine, client: Connection, params: RunRef) -> LogFiles:
     """``list_logs``."""
-    return await asyncio.to_thread(_list, params.run_dir)
+    return await client.fetch(lambda: _list(params.run_dir))
 
 
-async def read_log(_engine: Engine, _client: Connection, params: ReadLog) -> LogChunk:
+async def read_log(_engine: Engine, client: Connection, params: ReadLog) -> LogChunk:
     """``read_log``."""
-    return await asyncio.to_thread(_read, params)
+    return await client.fetch(lambda: _read(params))
 
 
 def _list(run_dir: str) -> LogFiles:

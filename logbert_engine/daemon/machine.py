@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 # What a call needs is imported when it comes, in a thread: the engine itself is up in a fraction of a second.
 
 
-async def hardware(_engine: Engine, _client: Connection, _params: Nothing) -> Hardware:
+async def hardware(_engine: Engine, client: Connection, _params: Nothing) -> Hardware:
     """``hardware``."""
 
     def look() -> Hardware:
@@ -26,10 +25,10 @@ async def hardware(_engine: Engine, _client: Connection, _params: Nothing) -> Ha
 
         return probe(Path.home())
 
-    return await asyncio.to_thread(look)
+    return await client.think(look)
 
 
-async def list_presets(_engine: Engine, _client: Connection, _params: Nothing) -> PresetList:
+async def list_presets(_engine: Engine, client: Connection, _params: Nothing) -> PresetList:
     """``list_presets``, in the picker's order."""
 
     def read() -> PresetList:
@@ -37,10 +36,10 @@ async def list_presets(_engine: Engine, _client: Connection, _params: Nothing) -
 
         return PresetList(presets=[figures.preset_info(preset) for preset in loading.list_presets()])
 
-    return await asyncio.to_thread(read)
+    return await client.think(read)
 
 
-async def inspect_data(_engine: Engine, _client: Connection, params: DataPath) -> DataSummary:
+async def inspect_data(_engine: Engine, client: Connection, params: DataPath) -> DataSummary:
     """``inspect_data``."""
     path = absolute(params.path, "the data path")
 
@@ -49,10 +48,10 @@ async def inspect_data(_engine: Engine, _client: Connection, params: DataPath) -
 
         return inspect(path)
 
-    return await asyncio.to_thread(look)
+    return await client.think(look)
 
 
-async def plan_run(_engine: Engine, _client: Connection, params: RunSpec) -> Plan:
+async def plan_run(_engine: Engine, client: Connection, params: RunSpec) -> Plan:
     """``plan_run``: the command line and the configuration that a request stands for."""
     check_paths(params)
 
@@ -62,7 +61,7 @@ async def plan_run(_engine: Engine, _client: Connection, params: RunSpec) -> Pla
         config = merging.resolve(params)
         return Plan(command=shlex.join(merging.command_line(params)), run_yaml=runfile.config_text(config))
 
-    return await asyncio.to_thread(plan)
+    return await client.think(plan)
 
 
 async def shutdown(engine: Engine, _client: Connection, _params: Nothing) -> Done:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import threading
@@ -108,23 +107,23 @@ class Results:
             return ranked
 
 
-async def read_results(engine: Engine, _client: Connection, params: ReadResults) -> ResultsPage:
+async def read_results(engine: Engine, client: Connection, params: ReadResults) -> ResultsPage:
     """``read_results``."""
     path = absolute(params.output, "the results file")
-    return await asyncio.to_thread(lambda: _page(engine.results.load(path), params))
+    return await client.think(lambda: _page(engine.results.load(path), params))
 
 
-async def read_result(engine: Engine, _client: Connection, params: ReadResult) -> ResultDetail:
+async def read_result(engine: Engine, client: Connection, params: ReadResult) -> ResultDetail:
     """``read_result``."""
     path = absolute(params.output, "the results file")
-    return await asyncio.to_thread(lambda: _detail(engine.results.load(path), params))
+    return await client.think(lambda: _detail(engine.results.load(path), params))
 
 
-async def inference_options(engine: Engine, _client: Connection, params: RunRef) -> InferenceOptions:
+async def inference_options(engine: Engine, client: Connection, params: RunRef) -> InferenceOptions:
     """``inference_options``."""
     run = await engine.runs.get(params.run_dir)
     losses = {s.plan.name: s.best_valid_loss for s in run.state.stages}
-    return await asyncio.to_thread(options_of, run.layout, losses)
+    return await client.think(lambda: options_of(run.layout, losses))
 
 
 def _meta_path(path: Path) -> Path:

@@ -37,6 +37,8 @@ KEPT_EVENTS = 5000
 KEPT_BYTES = 8 << 20
 """Events that a client may have missed and still be sent one by one; for more it gets a snapshot."""
 _CHUNK = 256 * 1024
+_REPLAY_BYTES = 256 * 1024
+"""Of missed events that are made ready for a client at a time: what it does not read costs nothing."""
 _BETWEEN_CHUNKS_S = 0.02
 """After a burst in the journal: a client that reads at its best can then keep up."""
 _SNAPSHOT_LIMIT = FRAME_LIMIT - 4096
@@ -95,8 +97,18 @@ class _Recent:
         return self._events[0][0].seq if self._events else 0
 
     def after(self, seq: int) -> list[JournalEvent]:
-        """Those of a higher number."""
-        return [event for event, _ in self._events if event.seq > seq]
+        """The first ones of a higher number; none where some of those are not kept any more."""
+        if self.first_seq() > seq + 1:
+            return []
+        found: list[JournalEvent] = []
+        size = 0.0
+        for event, each in self._events:
+            if event.seq > seq:
+                found.append(event)
+                size += each
+                if size >= _REPLAY_BYTES:
+                    break
+        return found
 
     def clear(self) -> None:
         """Forget them."""
@@ -200,7 +212,7 @@ class Run:
         self.watch()
         if replays:
             # After the answer, which is queued when this call returns.
-            asyncio.get_running_loop().call_soon(self._catch_up, client)
+            asyncio.get_running_loop().call_soon(self.catch_up, client)
             return Subscribed(run_dir=self.run_dir, seq=start)
         return Subscribed(run_dir=self.run_dir, seq=start, snapshot=_fitting(self.state))
 
@@ -282,34 +294,40 @@ class Run:
         events = news.events
         if not events:
             return
-        for client, position in list(self._subscribers.items()):
-            if position < self.state.seq:
-                self._catch_up(client)
+        seen = self.state.seq
         for event in events:
             self.state.apply(event)
         self._recent.extend(events, news.bytes)
         if not self._subscribers:
             return
         batches = batches_of(self.run_dir, events)
-        for client in list(self._subscribers):
-            if batches is not None and client.outbox.events(self.run_dir, batches):
+        for client, position in list(self._subscribers.items()):
+            if position < seen:
+                client.wake()  # it is still catching up
+            elif batches is not None and client.outbox.events(self.run_dir, batches):
                 self._subscribers[client] = events[-1].seq
             else:
                 self._lose(client, told=batches is not None)
             client.wake()
 
-    def _catch_up(self, client: Connection) -> None:
-        """Send a client the events between its place and the last one."""
+    def catch_up(self, client: Connection) -> bool:
+        """Send a client the next of the events that it has missed, a few at a time, as fast as it reads.
+
+        Returns:
+            Whether there was something to send.
+        """
         position = self._subscribers.get(client)
         if position is None or position >= self.state.seq:
-            return
-        batches = batches_of(self.run_dir, self._recent.after(position))
+            return False
+        events = self._recent.after(position)
+        batches = batches_of(self.run_dir, events) if events else None
         if batches is None:
-            self._lose(client, told=False)
+            self._lose(client, told=False)  # it was so slow that they are not kept any more
         else:
             client.outbox.replay(self.run_dir, batches)
-            self._subscribers[client] = self.state.seq
+            self._subscribers[client] = events[-1].seq
         client.wake()
+        return True
 
     def _lose(self, client: Connection, *, told: bool) -> None:
         """End a subscription with a gap: the client asks again, and gets a snapshot."""

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LOOK_FOR_SOCKET_S = 5.0
 _CLOSING_S = 3.0
 _NAMED_S = 1.0
+_SWITCH_S = 0.0005
+"""Threads that work for one client give way to the event loop, which serves all, ten times sooner than by default:
+each of them would otherwise delay each of its turns by 5 ms."""
 _logger = logging.getLogger(__name__)
 
 
@@ -52,6 +55,7 @@ async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = 
         EngineError: the socket cannot be made.
     """
     async with serving(path, launcher=launcher, patience_s=patience_s) as engine:
+        sys.setswitchinterval(_SWITCH_S)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, engine.stopping.set)

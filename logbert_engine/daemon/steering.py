@@ -25,7 +25,7 @@ STOPPING_S = 300.0
 """How long a worker may take to save its exact state (a large model on a slow disk)."""
 
 
-async def start_run(engine: Engine, _client: Connection, params: RunSpec) -> RunInfo:
+async def start_run(engine: Engine, client: Connection, params: RunSpec) -> RunInfo:
     """``start_run``."""
     check_paths(params)
 
@@ -34,7 +34,7 @@ async def start_run(engine: Engine, _client: Connection, params: RunSpec) -> Run
 
         return prepare(params)
 
-    layout = await asyncio.to_thread(prepare_it)
+    layout = await client.think(prepare_it)
     run = await engine.runs.get(str(layout.root))
     async with run.steering:
         await _refuse_when_at_work(run)

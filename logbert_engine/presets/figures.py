@@ -31,6 +31,8 @@ def preset_info(preset: Preset) -> PresetInfo:
         max_files=preset.data.max_files,
         epochs=stages.epochs,
         batch=preset.training.batch,
+        batch_by_ratio=list(preset.training.batch_by_ratio),
+        nproc=preset.workers.nproc,
         progressive=stages.progressive,
         start_ratio=stages.start_ratio,
         step_size=stages.step_size,

@@ -107,6 +107,10 @@ class PresetInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     epochs: int
     """Per stage when progressive."""
     batch: int
+    batch_by_ratio: list[tuple[float, int]] = []
+    """Batches that follow the stages: a share of the data, and the batch from that share on. Empty: ``batch``."""
+    nproc: int | Literal["auto"] = 1
+    """Processes that train together; ``auto``: one for each CUDA device."""
     progressive: bool
     start_ratio: float
     step_size: float

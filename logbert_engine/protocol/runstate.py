@@ -107,6 +107,22 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The stage that runs or ran last."""
         return self._stage(self.stage)
 
+    @property
+    def largest_micro_batch(self) -> int:
+        """Sessions that a process would have on its device at once with the whole batch; 0 where not known."""
+        stage = self.current()
+        return -(-stage.plan.batch // max(1, self.world_size)) if stage is not None else 0
+
+    @property
+    def back_off(self) -> BackedOff | None:
+        """The last back-off, while it holds: another device, or a stage of a batch as small, ends it."""
+        last, most = self.backed_off, self.largest_micro_batch
+        if last is None or last.micro_batch != self.micro_batch or last.world_size != self.world_size:
+            return None
+        if (last.device and last.device != self.device) or 0 < most <= self.micro_batch:
+            return None
+        return last
+
     def apply(self, event: JournalEvent) -> None:
         """Take in the next event. Events that are already in (by ``seq``) change nothing."""
         if event.seq <= self.seq:
@@ -181,6 +197,8 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
             return
         self.curve.cut_after(event.total_step)
         self.micro_batch = event.micro_batch
+        if self.health is not None and (self.health.stage != event.stage or self.health.step > event.step):
+            self.health = None  # of steps that are trained again, or of a stage that is over
         if event.step == 0:
             self.health = None
             stage = self.stages[event.stage - 1] = StageState(plan=stage.plan)

@@ -51,8 +51,30 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise  # else a file system that does it by itself, or knows no such thing
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, with their names on the disk.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = []
+    above = folder
+    while not above.is_dir() and above != above.parent:
+        made.append(above)
+        above = above.parent
+    if not made:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*made, above):  # the one that was there may have been made a moment ago, for a log
+        with suppress(PermissionError):  # a folder that may not be listed
+            sync_folder(path.parent)
 
 
 @contextmanager
@@ -73,7 +95,7 @@ def replacing(
     # The thread belongs in the name: the engine writes from several at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with temporary.open("wb") as file:
             yield file
             file.flush()

@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from logbert_engine.protocol.errors import StorageError
 from logbert_engine.rundir.atomic import storage_error
 from logbert_engine.rundir.layout import RunLayout
 
@@ -47,8 +48,9 @@ class Heartbeat:
         done = threading.Event()
 
         def run() -> None:
-            while not done.wait(BEAT_S):
-                self.beat()
+            with suppress(StorageError):  # the call itself meets the same trouble, and says so
+                while not done.wait(BEAT_S):
+                    self.beat()
 
         thread = threading.Thread(target=run, name="heartbeat", daemon=True)
         thread.start()

@@ -12,6 +12,8 @@ from logbert_engine.rundir.layout import RunLayout
 
 AGENT = "torchrun"
 """Who starts and watches the ranks where there are several."""
+LEFT_WORD = 75
+"""Exit status of a process that left an outcome for the supervisor, or lost a peer (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -38,6 +38,8 @@ from logbert_engine.supervision.verdict import Again, End, judge
 from logbert_engine.training.plan import resume_point, resume_words
 
 _LOOK_S = 1.0
+_STARTING_S = 60.0
+"""An attempt is not taken for hung before that, until its first sign of life: importing torch takes a while."""
 _INSISTS_S = 2.0
 """A second signal after so long ends those who have not followed the first; one before is taken for the same."""
 
@@ -69,8 +71,11 @@ class Supervisor:
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
+        self._insisted = False
+        """An end was asked for a second time, and the processes were killed."""
         self._hangs = 0
-        self._steps_at_hang = -1
+        self._farthest = (0, -1)
+        """Stage and step that an attempt that hung has come to."""
 
     def work(self, *, restart_stage: bool) -> int:
         """Attempt after attempt, until the run is over; returns the exit status.
@@ -122,12 +127,13 @@ class Supervisor:
                 outcomes=left,
                 out_of_memory=KillCounters.now().since(kills),
                 said=last_words(run),
+                nproc=nproc,
                 hung_s=hung_s,
                 hangs=hangs,
             )
         )
         if self._asked is not None:
-            verdict = _as_asked(verdict, self._asked[1])
+            verdict = _as_asked(verdict, self._asked[1], insisted=self._insisted)
         if isinstance(verdict, RunEnded):
             self._append(
                 [
@@ -150,8 +156,10 @@ class Supervisor:
 
     def _watch(self, attempt: Attempt) -> float | None:
         """Wait until the attempt has ended; returns the seconds of silence when it hung and was killed."""
-        pulse = Pulse(self._run)
         most = self._config.workers.hang_minutes * 60
+        with suppress(OSError):
+            self._run.heartbeat.unlink(missing_ok=True)
+        pulse = Pulse(self._run)
         if self._asked is not None:
             attempt.pass_on(self._asked[1])
         while attempt.poll() is None:
@@ -160,7 +168,8 @@ class Supervisor:
                 os.read(self._woken, 4096)
             self._pass_on(attempt)
             silent = pulse.silent_s()
-            if silent > most and attempt.poll() is None:
+            patience = most if self._run.heartbeat.exists() else max(most, _STARTING_S)
+            if silent > patience and attempt.poll() is None:
                 attempt.kill()
                 return silent
         return None
@@ -173,12 +182,14 @@ class Supervisor:
                 self._asked = (now, number)
                 attempt.pass_on(number)
             elif now - self._asked[0] >= _INSISTS_S:
+                self._insisted = True
                 attempt.kill()
 
     def _count_hangs(self, state: RunState) -> int:
-        done = state.last.total_step if state.last is not None else 0
-        self._hangs = self._hangs + 1 if done == self._steps_at_hang else 1
-        self._steps_at_hang = done
+        stage = state.current()
+        done = (state.stage, stage.step if stage is not None else 0)
+        self._hangs = 1 if done > self._farthest else self._hangs + 1
+        self._farthest = max(done, self._farthest)
         return self._hangs
 
     def _listen(self) -> None:
@@ -218,13 +229,13 @@ class Supervisor:
                 run.worker_errors.unlink()
 
 
-def _as_asked(verdict: Again | RunEnded, number: int) -> RunEnded:
+def _as_asked(verdict: Again | RunEnded, number: int, *, insisted: bool) -> RunEnded:
     """An attempt that was asked to stop by a signal and ended in another way than by saving its state."""
     reason = f"signal {signal.Signals(number).name}"
+    if insisted:
+        return RunEnded(state="stopped", reason=f"{reason}, twice: ended at once", exit_code=0)
     if isinstance(verdict, Again):
         return RunEnded(state="stopped", reason=f"{reason}; {verdict.message}", exit_code=0)
-    if verdict.signal in (signal.SIGTERM, signal.SIGINT):  # it had not come so far as to listen
-        return RunEnded(state="stopped", reason=reason, exit_code=0)
     return verdict
 
 
@@ -253,8 +264,7 @@ def forget_exact_state(run: RunLayout, config: RunConfig) -> None:
     point = resume_point(run, config.stages)
     if point.next is not None:
         stage = run.stage(point.next.name)
-        for path in (stage.resume, stage.resume_previous):
-            remove_checked(path)
+        remove_checked(stage.resume_previous, stage.resume)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from logbert_engine.protocol.events import BackedOff, RunEnded
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.aftermath import death_in_words
-from logbert_engine.rundir.outcome import AGENT, Outcome
+from logbert_engine.rundir.outcome import AGENT, LEFT_WORD, Outcome
 
 MOST_HANGS = 3
 """Hung attempts in a row without a step between them, after which it is no use."""
@@ -32,6 +32,8 @@ class End:
     """Seconds without a sign of life after which it was killed."""
     hangs: int = 0
     """Attempts in a row, this one included, that hung without a step between them."""
+    nproc: int = 1
+    """How many processes were to train together."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def judge(end: End) -> Again | RunEnded:
         if not ran_out.in_step:
             return _failed(end, f"{ran_out.message}; a smaller micro-batch would not help there")
         return _back_off(end, "out_of_memory", ran_out.message)
-    killed = _killed_rank(end)
+    if -end.status in (signals.SIGTERM, signals.SIGINT):  # before it listened: it had nothing to save yet
+        return RunEnded(state="stopped", reason=f"signal {signals.Signals(-end.status).name}", exit_code=0)
+    killed = _killed(end)
     if killed is not None and end.out_of_memory is not None:
         whose = "of its control group" if end.out_of_memory == "cgroup" else "of the machine"
         return _back_off(
@@ -60,7 +64,7 @@ def judge(end: End) -> Again | RunEnded:
     failed = next((o for o in end.outcomes.values() if o.kind == "failed"), None)
     if failed is not None:
         return _failed(end, failed.message)
-    if AGENT in end.outcomes and killed is not None:
+    if killed is not None and end.nproc > 1:
         return _failed(end, f"{killed} was killed ({_name(signals.SIGKILL)})")
     return _failed(end, death_in_words(max(0, end.status), -end.status if end.status < 0 else None, end.said))
 
@@ -103,13 +107,16 @@ def _back_off(end: End, cause: str, message: str) -> Again | RunEnded:
     )
 
 
-def _killed_rank(end: End) -> str | None:
+def _killed(end: End) -> str | None:
     """Who was ended by SIGKILL, in words; None when nobody was."""
     agent = end.outcomes.get(AGENT)
     if agent is not None:
-        ranks = [rank for rank, status in sorted(agent.statuses.items()) if status == -signals.SIGKILL]
-        return f"rank {ranks[0]}" if ranks else None
-    return "the worker" if end.status == -signals.SIGKILL else None
+        # In the order in which they ended: torchrun kills those who do not leave by themselves after the first.
+        first = next(((rank, s) for rank, s in agent.statuses.items() if s != LEFT_WORD), None)
+        return f"rank {first[0]}" if first is not None and first[1] == -signals.SIGKILL else None
+    if end.status != -signals.SIGKILL:
+        return None
+    return "the worker" if end.nproc == 1 else "torchrun"
 
 
 def _failed(end: End, reason: str) -> RunEnded:

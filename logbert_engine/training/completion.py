@@ -152,8 +152,7 @@ def end_stage(
         figures={"step": list(position.steps), "loss": list(position.losses), "lr": list(position.rates)},
     )
     write_metrics(layout, metrics)
-    for path in (layout.resume, layout.resume_previous):
-        remove_checked(path)
+    remove_checked(layout.resume_previous, layout.resume)
     context.recorder.record(stage_ended(metrics))
     context.recorder.log(
         "info",

@@ -24,16 +24,20 @@ RISE = 0.10
 VALID_RISE = 0.05
 """Share by which a validation loss is above the best. The same events are hidden each time, so it moves with the
 weights alone."""
-PARENT_RISE = 0.5
-"""The same against the stage before while the stage is under way: its learning rate is high again."""
+PARENT_RISE = 2.0
+"""The same against the stage before while the stage is under way: its learning rate is high again. Healthy stages
+began with up to 1.9 times the loss that the stage before had ended with."""
 BLIND = 1.5
 """Times the loss of blind guessing."""
 NO_LOWER = 0.95
 """Share of the loss of guessing by frequency above which a model has learned no more than that."""
 LEARNED = 0.85
 """The same below which it certainly has."""
-FALLS = 0.10
-"""A loss that is this share lower than in the stage's second quarter, and clear of the noise, is on its way."""
+KNEW = 0.5
+"""The same below which a stage before had learned so much that its loss does not get up there by noise."""
+FALLS = 0.25
+"""A loss that has fallen since the second quarter, at a pace of this share or more over a whole stage, and clear of
+the noise, is on its way."""
 SETTLED = 0.25
 """Part of a stage after which its learning rate is past its height. A stage that starts from a trained model
 first rises to where that rate holds it: to three times its first losses in healthy runs of preset demo."""
@@ -149,7 +153,7 @@ class HealthWatch:
         """
         if not math.isfinite(loss):
             return None  # the run stops at it, and says so
-        state = self.state
+        state, loss = self.state, min(loss, _HIGHEST)
         state.metrics += 1
         state.recent = [*state.recent[-2:], loss]
         state.window.add(loss)
@@ -224,7 +228,7 @@ class HealthWatch:
         if found is None and state.cause in ("window", "frequencies") and loss <= state.level:
             found = self._recovered("training loss", loss)
         elif found is None and state.finding != "rising":
-            found = self._rising(step, window) or self._stalling(part)
+            found = self._rising(step, mean, window.count, lately) or self._stalling(part)
         if self._parent_valid is None or part > SETTLED:
             if not state.windows or mean < state.best:
                 state.best, state.best_count = mean, window.count
@@ -232,21 +236,25 @@ class HealthWatch:
         state.previous = mean
         return found
 
-    def _rising(self, step: int, window: Losses) -> Finding | None:
-        state, frequencies, mean = self.state, self._frequencies, window.mean
-        if self._learned and mean > frequencies:
+    def _noise(self, mean: float, count: int) -> float:
+        """Standard error of a mean of metrics."""
+        return mean * math.sqrt(self.state.spread / self.state.freedom / count)
+
+    def _rising(self, step: int, mean: float, count: int, lately: float) -> Finding | None:
+        state, parent, frequencies = self.state, self._parent_valid, self._frequencies
+        knew = parent is not None and parent <= KNEW * frequencies
+        if knew and state.previous is not None and lately > frequencies:
             message = (
-                f"the training loss is {mean:.4f} at step {step} of the stage, no lower than the {frequencies:.4f} "
+                f"the training loss is {lately:.4f} at step {step} of the stage, no lower than the {frequencies:.4f} "
                 "that guessing by frequency gives, though the stage began from a trained model (validation loss "
-                f"{self._parent_valid:.4f}). {_LOWER}"
+                f"{parent:.4f}). {_LOWER}"
             )
             return self._found("rising", "frequencies", LEARNED * frequencies, message)
         if not state.windows:
             return None
         # The best of n windows and the latest of n both stand at an end of their noise, the farther the larger n.
         clear = 3 + math.sqrt(math.log(state.windows))
-        noise = math.sqrt(mean**2 / window.count + state.best**2 / state.best_count)
-        noise *= clear * math.sqrt(state.spread / state.freedom)
+        noise = clear * math.hypot(self._noise(mean, count), self._noise(state.best, state.best_count))
         if mean <= state.best * (1 + RISE) or mean <= state.best + noise:
             return None
         message = (
@@ -263,8 +271,8 @@ class HealthWatch:
         loss, noise = later.mean, 2 * math.sqrt(later.variance)
         if loss <= NO_LOWER * frequencies or loss - noise <= LEARNED * frequencies:
             return None
-        fallen = second.mean - loss
-        if fallen >= FALLS * second.mean and fallen > 2 * math.sqrt(later.variance + second.variance):
+        fallen, apart = second.mean - loss, (part + 0.5) / 2 - 0.375
+        if fallen >= FALLS * apart * second.mean and fallen > 2 * math.sqrt(later.variance + second.variance):
             return None  # on its way
         message = (
             f"the training loss does not fall: it is {loss:.4f} in the second half of the stage, {part:.0%} of which "
@@ -285,4 +293,6 @@ class HealthWatch:
         return Finding("recovered", f"the {which} is well again: {loss:.4f}, below {state.level:.4f}.")
 
 
+_HIGHEST = 1e6
+"""Losses above are taken for this: squares of theirs are more than a number holds."""
 _LOWER = "Lower the learning rate (--set training.learning_rate=…) and restart the stage."

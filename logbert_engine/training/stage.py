@@ -58,7 +58,8 @@ class StageTrainer:
         self._layout: StageLayout = context.run.stage(plan.name)
         self._pieces: Pieces = context.stage_pieces(plan)
         self._lookup = context.vocabulary.lookup(context.store.events)
-        self._micro_batch = micro_batch_for(training, plan.ratio, context.micro_batch_cap)
+        share = -(-plan.batch // context.team.place.world_size)  # of a batch, the most that a rank has
+        self._micro_batch = min(share, micro_batch_for(training, plan.ratio, context.micro_batch_cap))
         self._model = parent.load().to(compute.device)
         self._optimizer = make_optimizer(self._model, training)
         self._scaler = torch.amp.GradScaler(compute.kind, enabled=compute.precision == "fp16")

@@ -5,10 +5,8 @@ A run of one process is a team of one and communicates with nobody.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
@@ -16,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from logbert_engine.models.device import is_out_of_memory
+from logbert_engine.training.place import Place as Place
 
 _PATIENCE = timedelta(days=7)
 """One rank may read data for hours while the others wait; the supervisor's watchdog ends a team that hangs."""
@@ -25,36 +24,6 @@ _BUCKET = 1 << 23
 
 class PeerLostError(Exception):
     """Another rank has ended; this one cannot go on, and why is known to the supervisor."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A process's place in its team, as torchrun tells it."""
-
-    rank: int = 0
-    """Among all processes; rank 0 journals and saves."""
-    local_rank: int = 0
-    """Among those of this machine; the number of its device."""
-    world_size: int = 1
-
-    @staticmethod
-    def from_environment() -> Place:
-        """The place that torchrun gave us; alone where there is no torchrun."""
-        rank, local, world = (int(os.environ.get(name, default)) for name, default in _VARIABLES)
-        return Place(rank=rank, local_rank=local, world_size=world)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == 0
-
-    @property
-    def alone(self) -> bool:
-        """Whether the team is this process."""
-        return self.world_size == 1
-
-
-_VARIABLES = (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"))
 
 
 class Team:

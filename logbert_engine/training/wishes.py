@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from types import FrameType
 
 from logbert_engine.rundir import control
@@ -12,8 +11,6 @@ from logbert_engine.rundir.heartbeat import Heartbeat
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lifeline import TO_RANKS
 
-_INSISTS_S = 2.0
-"""A second signal after so long ends us at once; one before is the same one that came by two ways."""
 _CODES: tuple[Wish | None, ...] = (None, "pause", "stop")
 
 
@@ -34,7 +31,6 @@ class Wishes:
         self._run = run
         self._leads = leads
         self._signal: int | None = None
-        self._signalled_at = 0.0
         self.heart = Heartbeat(run)
 
     def listen(self, *, alone: bool = True) -> None:
@@ -42,6 +38,10 @@ class Wishes:
 
         To ranks of a team torchrun sends SIGTERM when another one has ended, which is no request: the supervisor
         sends them ``TO_RANKS`` instead.
+
+        Once is enough: whoever insists is heard by the supervisor. Here a second signal is the same one that came
+        by two ways, however late it is noticed: Python hears of signals between two of its instructions, and one of
+        them may be a write that takes seconds.
         """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if alone:
@@ -80,9 +80,5 @@ class Wishes:
         return Interrupted(wish, f"asked to {wish}")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
         if self._signal is None:
-            self._signal, self._signalled_at = number, now
-        elif now - self._signalled_at >= _INSISTS_S:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            self._signal = number

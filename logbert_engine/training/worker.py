@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -25,14 +26,11 @@ from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
 from logbert_engine.rundir.lock import holder
-from logbert_engine.rundir.outcome import Outcome
+from logbert_engine.rundir.outcome import LEFT_WORD, Outcome
+from logbert_engine.training.place import Place
 from logbert_engine.training.plan import plan_stages, resume_point
 from logbert_engine.training.recorder import Mute, Recorder
-from logbert_engine.training.team import PeerLostError, Place, Team
 from logbert_engine.training.wishes import Interrupted, Wishes
-
-LEFT_WORD = 75
-"""Exit status of a process that left an outcome for the supervisor (EX_TEMPFAIL of sysexits.h)."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -41,13 +39,16 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     arguments = parser.parse_args(words)
     run = RunLayout(arguments.run_dir)
-    place = Place.from_environment()
-    wishes = Wishes(run, leads=place.leads)
-    wishes.listen(alone=place.alone)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if PARENT not in os.environ or holder(run) is None:
         print("a worker is started by a supervisor; use logbert-engine train or resume.", file=sys.stderr)
         return 2
-    tie_to_parent()
+    tie_to_parent()  # before torch is imported: that takes seconds, in which nobody else would end us
+    import torch  # noqa: F401 - as long as it takes, SIGTERM ends us at once, as there is nothing to save
+
+    place = Place.from_environment()
+    wishes = Wishes(run, leads=place.leads)
+    wishes.listen(alone=place.alone)
     try:
         return Worker(run, read_config(run), place, wishes).work()
     except LogbertError as error:
@@ -88,6 +89,7 @@ class Worker:
         """How it ended; None where another process knows better, or the supervisor decides."""
         from logbert_engine.models.device import is_out_of_memory
         from logbert_engine.training.shortage import OutOfMemory
+        from logbert_engine.training.team import PeerLostError
 
         try:
             self._run_stages()
@@ -118,6 +120,7 @@ class Worker:
     def _run_stages(self) -> None:
         from logbert_engine.models.device import choose
         from logbert_engine.training.run import run_stages
+        from logbert_engine.training.team import Team
 
         config, place, recorder = self._config, self._place, self._recorder
         compute = choose(

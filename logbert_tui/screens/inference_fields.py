@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Button, Input, Label
 
@@ -17,6 +17,7 @@ from logbert_tui.figures import loss
 from logbert_tui.keys import bindings
 from logbert_tui.screens.inference_form import DEFAULT_ALARM, default_output, make_spec
 from logbert_tui.widgets.cells import clean
+from logbert_tui.widgets.form import FieldForm
 from logbert_tui.widgets.lines import Lines, Row, width_of
 from logbert_tui.widgets.text_field import TextField
 
@@ -79,10 +80,8 @@ class CheckpointField(Lines, can_focus=True):
         self.action_step(1)
 
 
-class InferenceForm(Vertical):
+class InferenceForm(FieldForm):
     """Checkpoint, input, output and alarm. Says ``Start``."""
-
-    BINDINGS: ClassVar[list[BindingType]] = bindings("form")
 
     class Start(Message):
         """The button was pressed, or Enter in the last field."""
@@ -155,20 +154,12 @@ class InferenceForm(Vertical):
         self._suggested_output = default_output(self._run_dir, inputs, checkpoint, self._taken)
         output.put(self._suggested_output)
 
-    def action_next_field(self) -> None:
-        """To the next field."""
-        self.screen.focus_next()
-
-    def action_previous_field(self) -> None:
-        """To the field before."""
-        self.screen.focus_previous()
-
-    @on(Input.Submitted)
-    def _entered(self, event: Input.Submitted) -> None:
-        if event.input.id == "alarm":
+    def entered(self, name: str, /) -> None:
+        """Enter in the last field starts."""
+        if name == "alarm":
             self.post_message(self.Start())
         else:
-            self.screen.focus_next()
+            super().entered(name)
 
     @on(Button.Pressed, "#start")
     def _pressed(self) -> None:

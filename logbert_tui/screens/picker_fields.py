@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
-
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Button, Input, Label
 
-from logbert_tui.keys import bindings
 from logbert_tui.screens.picker_form import DEVICES, YES_NO
 from logbert_tui.widgets.choice import Choice
+from logbert_tui.widgets.form import FieldForm
 from logbert_tui.widgets.lines import Lines
 from logbert_tui.widgets.text_field import TextField
 
@@ -27,18 +24,18 @@ FIELDS = (
     "epochs_per_stage",
     "sample_ratio",
     "max_files",
+    "max_memory_mb",
+    "nproc",
 )
 CHOICES = ("progressive", "device")
 
 
-class Form(Vertical):
+class Form(FieldForm):
     """Fields, the command that does the same, and the button. Says ``Start``.
 
     Args:
         data: What the data path begins with.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = bindings("form")
 
     class Start(Message):
         """The button was pressed."""
@@ -81,6 +78,13 @@ class Form(Vertical):
             yield from self._small("max_files")
             yield Label(" files on ")
             yield Choice(DEVICES, own="auto", id="device")
+        with Horizontal(id="limits"):
+            yield Label("memory", classes="name")
+            yield from self._small("max_memory_mb")
+            yield Label(" MB at most, trained by ", classes="long")
+            yield Label(" MB, by ", classes="brief")
+            yield from self._small("nproc")
+            yield Label(" processes")
         yield Lines(id="command")
         yield Button("Start training", id="start", compact=True)
 
@@ -118,27 +122,12 @@ class Form(Vertical):
         button.disabled = is_busy
         button.label = "Starting …" if is_busy else "Start training"
 
-    # Moving about
-
-    def focus_field(self, name: str) -> None:
-        """Put the cursor into a field."""
-        self.query_one(f"#{name}").focus()
-
-    def action_next_field(self) -> None:
-        """To the next field."""
-        self.screen.focus_next()
-
-    def action_previous_field(self) -> None:
-        """To the field before."""
-        self.screen.focus_previous()
-
-    @on(Input.Submitted)
-    def _entered(self, event: Input.Submitted) -> None:
+    def entered(self, name: str, /) -> None:
         """Enter behind the data path goes to the button, as the rest has values already."""
-        if event.input.id == "data":
+        if name == "data":
             self.focus_field("start")
         else:
-            self.screen.focus_next()
+            super().entered(name)
 
     @on(Button.Pressed, "#start")
     def _pressed(self) -> None:

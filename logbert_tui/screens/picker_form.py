@@ -58,6 +58,40 @@ def parse_count(name: str, text: str, least: int) -> int | None:
     return int(typed)
 
 
+def parse_megabytes(text: str) -> float | None:
+    """A size in MB from ``8000`` or ``8 GB``; None when nothing was typed.
+
+    Raises:
+        FieldError: not a number above 0.
+    """
+    typed = text.strip()
+    if not typed:
+        return None
+    number = typed.lower().removesuffix("b").rstrip()
+    factor = 1024 if number.endswith("g") else 1
+    try:
+        value = float(number.rstrip("gm").strip().replace(",", "")) * factor
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise FieldError(f"Memory: {typed!r} is not a size above 0; write it in MB, as 8000, or as 8 GB.")
+    return value
+
+
+def parse_processes(text: str) -> int | Literal["auto"] | None:
+    """How many processes train: a number, or ``auto``; None when nothing was typed.
+
+    Raises:
+        FieldError: neither a whole number from 1 up nor ``auto``.
+    """
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        return parse_count("Processes", text, 1)
+    except FieldError as error:
+        raise FieldError(f"{str(error).removesuffix('.')}, nor auto (one for each CUDA device).") from None
+
+
 def whole_path(typed: str, folder: str) -> str:
     """A path that counts from a folder, whole; one that is whole already or begins with ``~`` stays."""
     path = typed.strip()
@@ -72,7 +106,7 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
     Args:
         preset: The chosen preset's name.
         typed: Text by field: data, run_dir, start_ratio, step_size, max_ratio, epochs_per_stage,
-            sample_ratio, max_files, progressive (yes, no or empty), device.
+            sample_ratio, max_files, max_memory_mb, nproc, progressive (yes, no or empty), device.
         folder: What relative paths count from; empty leaves them as they are, for an engine elsewhere.
 
     Returns:
@@ -91,6 +125,16 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
             counts[field] = parse_count(label, typed.get(field, ""), least)
         except FieldError as error:
             problems[field] = str(error)
+    memory: float | None = None
+    nproc: int | Literal["auto"] | None = None
+    try:
+        memory = parse_megabytes(typed.get("max_memory_mb", ""))
+    except FieldError as error:
+        problems["max_memory_mb"] = str(error)
+    try:
+        nproc = parse_processes(typed.get("nproc", ""))
+    except FieldError as error:
+        problems["nproc"] = str(error)
     start, end = shares.get("start_ratio"), shares.get("max_ratio")
     if start is not None and end is not None and start > end:
         problems["start_ratio"] = f"Start: {percent(start)} lies above the end, {percent(end)}."
@@ -108,6 +152,8 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
         epochs_per_stage=counts.get("epochs_per_stage"),
         sample_ratio=shares.get("sample_ratio"),
         max_files=counts.get("max_files"),
+        max_memory_mb=memory,
+        nproc=nproc,
         device=cast("Device | None", typed.get("device") or None),
     )
     return spec, problems
@@ -122,6 +168,8 @@ def placeholders(preset: PresetInfo) -> dict[str, str]:
         "epochs_per_stage": str(preset.epochs),
         "sample_ratio": percent(preset.sample_ratio),
         "max_files": str(preset.max_files) if preset.max_files else "all",
+        "max_memory_mb": f"{preset.memory_budget_mb:g}" if preset.memory_budget_mb is not None else "any",
+        "nproc": str(preset.nproc),
     }
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from logbert_engine.protocol.messages import Accelerator, DataSummary, Hardware, PresetInfo, RunInfo, RunSpec
+from logbert_engine.protocol.wording import batch_schedule, batches, wanted_processes
 from logbert_tui.figures import (
     NONE,
     ago,
@@ -125,7 +126,7 @@ def preset_spans(preset: PresetInfo, width: int) -> list[Span]:
         if preset.progressive
         else "one",
         "epoch": str(preset.epochs),
-        "batch": str(preset.batch),
+        "batch": batches(preset),
     }
     spans = []
     for title, room in columns(width):
@@ -185,6 +186,8 @@ def detail_rows(
     rows += _field("training", training_text(preset), width)
     if preset.memory_budget_mb is not None:
         rows += _field("memory", memory_text(preset.memory_budget_mb, hardware), width)
+    if preset.nproc != 1:
+        rows += _field("processes", wanted_processes(preset.nproc), width)
     if preset.price:
         rows += _field("price", preset.price, width)
     if spec is not None:
@@ -223,8 +226,8 @@ def training_text(preset: PresetInfo) -> str:
     epochs = f"{preset.epochs} epoch" + ("s" if preset.epochs != 1 else "")
     if preset.progressive:
         span = f"{percent(preset.start_ratio)} to {percent(preset.max_ratio)}"
-        return f"{span} by {percent(preset.step_size)}, {epochs} a stage, batch {preset.batch}"
-    return f"one stage, {epochs}, batch {preset.batch}"
+        return f"{span} by {percent(preset.step_size)}, {epochs} a stage, batch {batch_schedule(preset)}"
+    return f"one stage, {epochs}, batch {batch_schedule(preset)}"
 
 
 def memory_text(budget_mb: float, hardware: Hardware | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training",)
+BENCHMARKS = ("training", "saving")
 
 
 def main() -> int:

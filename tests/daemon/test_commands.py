@@ -17,8 +17,8 @@ from logbert_engine.rundir.lock import holder
 
 SMALL = """
 import sys
-from logbert_engine.training import launch
-launch.worker_command = lambda run, restart_stage=False: [
+from logbert_engine.supervision import launch
+launch.supervisor_command = lambda run, restart_stage=False: [
     sys.executable, sys.argv[1], str(run.root), *sys.argv[2].split(), *(["--restart-stage"] if restart_stage else [])
 ]
 from logbert_engine.commands import main

@@ -10,6 +10,7 @@ import pytest
 from logbert_engine.rundir.layout import RunLayout
 from tests.daemon.conftest import engine, engine_process, follow, loop_until, run, wait_until, workers
 from tests.faults.harness import kill_all, write_sessions
+from tests.faults.small_runs import small_words, to_its_end, varied_sessions
 
 __all__ = ["engine", "engine_process", "follow", "loop_until", "run", "wait_until", "workers"]
 
@@ -33,3 +34,27 @@ def real_run(tmp_path: Path) -> Iterator[RunLayout]:
     layout = RunLayout(tmp_path / "real")
     yield layout
     kill_all(layout)
+
+
+@pytest.fixture(scope="session")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The session files of the small runs."""
+    return varied_sessions(tmp_path_factory.mktemp("varied"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(varied: Path, tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
+    """A small run that nothing disturbed, in one process."""
+    return _brought_to_its_end(varied, RunLayout(tmp_path_factory.mktemp("undisturbed") / "run"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed_pair(varied: Path, tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
+    """The same in two ranks."""
+    return _brought_to_its_end(varied, RunLayout(tmp_path_factory.mktemp("pair") / "run"), "--nproc", "2")
+
+
+def _brought_to_its_end(data: Path, run: RunLayout, *more: str) -> RunLayout:
+    done = to_its_end(small_words(data, run, *more))
+    assert done.returncode == 0, done.stderr
+    return run

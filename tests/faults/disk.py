@@ -9,11 +9,13 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
+
+import safetensors.torch
 
 from logbert_engine.models import checkpoint
 from logbert_engine.rundir import atomic
@@ -78,12 +80,14 @@ def watched(root: Path, disk: Disk) -> Iterator[None]:
         "mkdir": watch.one("make folder", os.mkdir),
         "rmdir": watch.one("remove folder", os.rmdir),
     }
-    with (
-        mock.patch.multiple(os, **changes),
-        mock.patch.object(io, "open", watch.io_open),
-        mock.patch.object(checkpoint, "save_file", watch.save_file),
-        mock.patch.object(atomic, "_FULL_SYNC", None),  # of macOS, which knows fsync too
-    ):
+    with ExitStack() as patched:
+        for name, function in changes.items():
+            patched.enter_context(mock.patch.object(os, name, function))
+        patched.enter_context(mock.patch.object(io, "open", watch.io_open))
+        patched.enter_context(mock.patch.object(checkpoint, "save_file", watch.save_file))
+        patched.enter_context(
+            mock.patch.object(atomic, "_FULL_SYNC", None)
+        )  # of macOS, which knows fsync too
         yield
 
 
@@ -94,7 +98,7 @@ class _Watch:
         """Of descriptors; those of files outside are taken out when the number is used again."""
         self._real_open, self._real_os_open = io.open, os.open
         self._real_write, self._real_fsync = os.write, os.fsync
-        self._real_save_file = checkpoint.save_file
+        self._real_save_file = safetensors.torch.save_file
 
     def _relative(self, path: Any, dir_fd: int | None = None) -> str | None:
         """The path from the watched folder on; None outside of it."""
@@ -102,7 +106,7 @@ class _Watch:
             return None
         if dir_fd is not None:
             return f"{self._paths[dir_fd]}/{os.fspath(path)}" if dir_fd in self._paths else None
-        name = os.path.relpath(os.path.abspath(path), self._root)
+        name = os.path.relpath(Path(path).absolute(), self._root)
         return None if name.startswith("..") else name
 
     def _pass(self, operation: Operation, act: Callable[[], Any]) -> Any:

@@ -1,13 +1,22 @@
-"""A small model with an optimizer, and the files that training makes of them."""
+"""A small model with an optimizer, and the files that training makes of them; their states are numbers from 1."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 
-from logbert_engine.models.checkpoint import Calibration, ModelRecord, export, load_model, save_model
+from logbert_engine.models.checkpoint import (
+    Calibration,
+    ModelRecord,
+    export,
+    load_export,
+    load_model,
+    save_model,
+)
 from logbert_engine.models.encoder import MaskedModel, new_model
 from logbert_engine.models.payload import FORMAT, newest_payload, write_payload
 from logbert_engine.models.vocabulary import Vocabulary
@@ -15,15 +24,16 @@ from logbert_engine.presets.types import Encoder
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.checksums import sha256_of
 from logbert_engine.rundir.layout import StageLayout
-from logbert_engine.training.plan import StageMetrics, write_metrics
+from logbert_engine.training.plan import StageMetrics, complete, read_metrics, write_metrics
 
 VOCABULARY = Vocabulary(events=[1, 2, "E3"], reserved=2)
 EPOCHS = 2
 
 
+@cache
 def small_model(seed: int) -> MaskedModel:
-    """Random weights, others for another seed."""
-    sizes = Encoder(architecture="bert", hidden=8, layers=1, heads=2, max_length=8)
+    """Random weights, others for another seed; nobody changes them."""
+    sizes = Encoder(architecture="distilbert", hidden=8, layers=1, heads=2, max_length=8)
     return new_model(sizes, VOCABULARY, seed).eval()
 
 
@@ -33,21 +43,21 @@ def record(seed: int) -> ModelRecord:
     return ModelRecord(vocabulary=VOCABULARY, calibration=calibration, seed=seed)
 
 
-def save_state(stage: StageLayout, step: int) -> None:
-    """An exact state: weights, and the moments of an optimizer that has made a step."""
-    model = small_model(step)
+@cache
+def exact_state(step: int) -> dict[str, Any]:
+    """Weights, and the moments of an optimizer that has made a step."""
+    model = copy.deepcopy(small_model(step))
     optimizer = torch.optim.AdamW(model.parameters())
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.01)
     optimizer.step()
-    payload = {
-        "format": FORMAT,
-        "kind": "resume",
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    write_payload(stage.resume, payload, previous=stage.resume_previous)
+    weights, moments = model.state_dict(), optimizer.state_dict()
+    return {"format": FORMAT, "kind": "resume", "step": step, "model": weights, "optimizer": moments}
+
+
+def save_state(stage: StageLayout, step: int) -> None:
+    """Write an exact state, as training does."""
+    write_payload(stage.resume, exact_state(step), previous=stage.resume_previous)
 
 
 def read_state(stage: StageLayout) -> tuple[int, list[str]]:
@@ -56,17 +66,14 @@ def read_state(stage: StageLayout) -> tuple[int, list[str]]:
     return int(payload["step"]), problems
 
 
-def state_of(model: MaskedModel) -> dict[str, Any]:
-    """Weights by name."""
-    weights: dict[str, Any] = model.state_dict()
-    return weights
-
-
-def same_weights(path_or_model: Path | MaskedModel, seed: int) -> bool:
-    """Whether a model, or that in a model file, is the one of a seed."""
-    found = load_model(path_or_model)[0] if isinstance(path_or_model, Path) else path_or_model
-    wanted = state_of(small_model(seed))
-    return all(torch.equal(tensor, wanted[name]) for name, tensor in state_of(found).items())
+def seed_of(model: MaskedModel) -> int:
+    """The seed that a model's weights are those of; 0 where they are nobody's."""
+    weights = model.state_dict()
+    for seed in range(1, 10):
+        wanted = small_model(seed).state_dict()
+        if all(torch.equal(tensor, wanted[name]) for name, tensor in weights.items()):
+            return seed
+    return 0
 
 
 def complete_stage(stage: StageLayout, seed: int, parent: str = "new") -> StageMetrics:
@@ -119,3 +126,55 @@ def metrics(stage: StageLayout, seed: int, parent: str = "new") -> StageMetrics:
         finished_at=f"2025-03-01T10:00:{seed:02d}",
         figures={"step": [9, 18], "loss": [0.5, 0.25], "lr": [0.001, 0.0005]},
     )
+
+
+class Saved(NamedTuple):
+    """Something in a stage that is saved over and over."""
+
+    save: Callable[[StageLayout, int], None]
+    read: Callable[[StageLayout], int]
+    """The number of the state that is found; 0 where there is none."""
+    prepare: Callable[[StageLayout], None] = lambda stage: None
+    """Makes what has to be there before."""
+
+
+def _save_best(stage: StageLayout, number: int) -> None:
+    save_model(stage.best, small_model(number), record(number))
+
+
+def _read_best(stage: StageLayout) -> int:
+    return seed_of(load_model(stage.best)[0]) if stage.best.exists() else 0
+
+
+def _save_metrics(stage: StageLayout, number: int) -> None:
+    write_metrics(stage, metrics(stage, number))
+
+
+def _read_metrics(stage: StageLayout) -> int:
+    return int(read_metrics(stage).finished_at[-2:]) if complete(stage) else 0
+
+
+def _save_export(stage: StageLayout, number: int) -> None:
+    export(stage.exported, small_model(number), record(number))
+
+
+def _read_export(stage: StageLayout) -> int:
+    """A folder that is not there, between two renames, is made again from the best model."""
+    return seed_of(load_export(stage.exported)[0]) if stage.exported.exists() else 0
+
+
+def _read_state(stage: StageLayout) -> int:
+    """No newer state may be damaged for the one that is found."""
+    if not stage.resume.exists() and not stage.resume_previous.exists():
+        return 0
+    step, problems = read_state(stage)
+    assert problems == []
+    return step
+
+
+SAVES = {
+    "resume.pt": Saved(save_state, _read_state),
+    "best_model.pt": Saved(_save_best, _read_best),
+    "training_metrics.json": Saved(_save_metrics, _read_metrics, lambda stage: _save_best(stage, 1)),
+    "best_model": Saved(_save_export, _read_export),
+}

@@ -10,9 +10,8 @@ from logbert_engine.models.device import (
     choose,
     device_mb,
     free_memory,
-    random_state,
+    is_out_of_memory,
     resident_mb,
-    set_random_state,
 )
 from logbert_engine.protocol.errors import DeviceError
 
@@ -50,14 +49,27 @@ def test_mixed_precision_shortens_products_and_fp32_does_not() -> None:
         assert (a @ a).dtype == torch.float32
 
 
-def test_random_numbers_go_on_where_their_state_was_taken() -> None:
-    torch.manual_seed(5)
-    torch.rand(3)
-    state = random_state(CPU)
-    expected = torch.rand(8)
-    torch.rand(100)
-    set_random_state(CPU, state)
-    assert torch.equal(torch.rand(8), expected)
+def test_processes_on_one_cpu_divide_its_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        choose("cpu", "fp32", together=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_memory_that_runs_out_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(refused.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"))
+    with pytest.raises(RuntimeError) as other:
+        torch.ones(2, 3) @ torch.ones(2, 3)
+    assert not is_out_of_memory(other.value)
+    assert not is_out_of_memory(ValueError("not enough memory of it"))
 
 
 def test_memory_is_told_in_megabytes() -> None:
