@@ -6,13 +6,17 @@ import subprocess
 import sys
 from typing import TextIO
 
+from logbert_engine.protocol import wording
 from logbert_engine.protocol.events import (
+    BackedOff,
     DataReady,
     EpochEnded,
+    Health,
     JournalEvent,
     Log,
     Metric,
     Progress,
+    RunOpened,
     StageEnded,
     StageStarted,
 )
@@ -33,23 +37,27 @@ class _Lines:
     def __init__(self, out: TextIO, state: RunState) -> None:
         self._out, self._state = out, state
         self._live = out.isatty()
+        self._data = ""
+        self._warning = ""
 
     def show(self, event: JournalEvent) -> None:
         """Write what a person would want to see of an event."""
         match event:
+            case RunOpened():
+                self._opened(event)
             case Log(level="warning"):  # an error ends the run: its reason is said last
+                self._warning = event.message
                 self._line(f"warning: {event.message}")
+            case BackedOff():  # why was said before it
+                self._line(f"  {wording.micro_batch(self._state)}")
+            case Health(finding="recovered"):
+                self._line(f"  {wording.FINDINGS[event.finding]}: {event.message}")
+            case Health() if event.message != self._warning:
+                self._line(f"warning: {wording.FINDINGS[event.finding]}: {event.message}")
             case DataReady():
-                self._line(
-                    f"{event.files} files, {event.sessions:,} sessions ({event.unique:,} distinct), "
-                    f"{event.events} events; training on {event.train:,}, held out {event.valid:,}"
-                )
+                self._data_ready(event)
             case StageStarted():
-                plan = self._state.stages[event.stage - 1].plan
-                at = f" after step {event.step}" if event.step else ""
-                self._line(
-                    f"{plan.name}: {plan.sessions:,} sessions, {plan.steps:,} steps{at}, from {event.parent}"
-                )
+                self._stage_started(event)
             case EpochEnded():
                 best = " (best)" if event.best else ""
                 self._line(
@@ -70,6 +78,34 @@ class _Lines:
             case _:
                 pass
 
+    def _opened(self, event: RunOpened) -> None:
+        """Nothing of a first attempt of one process: that is what was asked for."""
+        together = wording.processes(event.world_size)
+        ranks = f"{together} on {event.device}" if together else ""
+        if event.attempt > 1:
+            picks_up = f": {event.resumes}" if event.resumes else ""
+            self._line(f"attempt {event.attempt}{f', {ranks}' if ranks else ''}{picks_up}")
+        elif ranks:
+            self._line(ranks)
+
+    def _data_ready(self, event: DataReady) -> None:
+        """Later attempts find the same data, as a rule; it is said when they do not."""
+        text = (
+            f"{event.files} files, {event.sessions:,} sessions ({event.unique:,} distinct), "
+            f"{event.events} events; training on {event.train:,}, held out {event.valid:,}"
+        )
+        if text != self._data:
+            self._data = text
+            self._line(text)
+
+    def _stage_started(self, event: StageStarted) -> None:
+        plan = self._state.stages[event.stage - 1].plan
+        at = f" after step {event.step}" if event.step else ""
+        fewer = f", {wording.micro_batch(self._state)}" if self._state.back_off is not None else ""
+        self._line(
+            f"{plan.name}: {plan.sessions:,} sessions, {plan.steps:,} steps{at}, from {event.parent}{fewer}"
+        )
+
     def _line(self, text: str) -> None:
         self._out.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
         self._out.flush()
@@ -84,16 +120,16 @@ def _figure(value: float | None) -> str:
 
 
 def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_seq: int) -> int:
-    """Show a run until its worker has ended; Ctrl-C asks it to pause.
+    """Show a run until its supervisor has ended, over all attempts; Ctrl-C asks it to pause.
 
     Args:
         run: its directory.
-        process: its worker, a child of this process.
+        process: its supervisor, a child of this process.
         out: where lines go.
-        after_seq: the journal's last ``seq`` when the worker was started.
+        after_seq: the journal's last ``seq`` when the supervisor was started.
 
     Returns:
-        The worker's exit status; 1 when a signal ended it.
+        The supervisor's exit status; 1 when a signal ended it.
     """
     reader, state = JournalReader(run.journal), RunState()
     lines = _Lines(out, state)
@@ -134,9 +170,12 @@ def _verdict(run: RunLayout, state: RunState, code: int, out: TextIO) -> int:
     if results is not None:
         print(f"\n{stage_table(results)}\n", file=out)
     if state.phase == "failed" or code != 0:
-        reason = state.reason or f"the worker ended with status {code}"
-        print(f"logbert-engine: {reason}", file=sys.stderr)
+        reason = state.reason or f"the process ended with status {code}"
+        before = "paused: " if state.phase == "paused" else ""
+        print(f"logbert-engine: {before}{reason}", file=sys.stderr)
+    if state.phase in ("paused", "stopped", "failed"):
+        where = f"  ({state.resumes})" if state.resumes else ""
+        print(f"{state.phase}; go on with: logbert-engine resume {run.root}{where}", file=out)
+    if state.phase == "failed" or code != 0:
         return code if code > 0 else 1
-    if state.phase in ("paused", "stopped"):
-        print(f"{state.phase}; go on with: logbert-engine resume {run.root}", file=out)
     return 0

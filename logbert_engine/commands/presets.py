@@ -14,6 +14,7 @@ from logbert_engine.presets.figures import preset_info
 from logbert_engine.presets.loading import check_file, list_presets, load_preset
 from logbert_engine.presets.runfile import as_yaml
 from logbert_engine.presets.types import Preset
+from logbert_engine.protocol import wording
 from logbert_engine.protocol.errors import PresetError
 from logbert_engine.protocol.messages import PresetInfo
 
@@ -68,7 +69,7 @@ def _row(preset: Preset) -> tuple[str, ...]:
         _parameters(info),
         _data(info),
         f"{steps:,} steps" if steps else epochs,
-        str(info.batch),
+        wording.batches(info),
         info.hardware,
     )
 
@@ -100,6 +101,8 @@ def _show(arguments: argparse.Namespace) -> int:
     if not info.trainable:
         print("This version lists the preset and cannot train it yet.")
     print(f"Parameters: {_parameters(info)}\nData:       {_data(info)}\nHardware:   {info.hardware}")
+    print(f"Batch:      {wording.batch_schedule(info)}")
+    print(f"Processes:  {wording.wanted_processes(info.nproc)}")
     if info.price:
         print(f"Price:      {info.price}")
     for kind, text in preset.documented.items():
@@ -114,7 +117,7 @@ def _settings(preset: Preset) -> dict[str, object]:
     return {
         k: v
         for k, v in plain.items()
-        if k in ("model", "data", "training", "stages", "memory", "device", "seed")
+        if k in ("model", "data", "training", "stages", "memory", "workers", "device", "seed")
     }
 
 

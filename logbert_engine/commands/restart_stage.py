@@ -12,8 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """End the worker if there is one, start another, and say where it begins."""
+    """End what trains, if anything does, start again, and say where it begins."""
     from logbert_engine.commands.waiting import end_worker, layout_of, look_again, start_worker
+    from logbert_engine.protocol import wording
     from logbert_engine.protocol.errors import RunError
     from logbert_engine.training.plan import resume_words
 
@@ -23,5 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     if state.phase == "finished":
         raise RunError(f"{layout.root} is finished: all stages are complete.")
     opened = start_worker(layout, restart_stage=True)
-    print(f"{layout.root} goes on in process {opened.pid}: {opened.resumes or resume_words(layout)}")
+    ranks = f", {wording.processes(opened.world_size)}" if opened.world_size > 1 else ""
+    print(f"{layout.root} goes on in process {opened.pid}{ranks}: {opened.resumes or resume_words(layout)}")
     return 0

@@ -12,8 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the worker, wait until it has opened the run, and say where it picks up."""
+    """Start the run's processes, wait until they have opened it, and say where it picks up."""
     from logbert_engine.commands.waiting import layout_of, look_again, start_worker
+    from logbert_engine.protocol import wording
     from logbert_engine.protocol.errors import RunError
     from logbert_engine.training.plan import resume_words
 
@@ -25,5 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise RunError(f"{layout.root} is finished: all stages are complete.")
     words = resume_words(layout)
     opened = start_worker(layout)
-    print(f"{layout.root} goes on in process {opened.pid}: {opened.resumes or words}")
+    ranks = f", {wording.processes(opened.world_size)}" if opened.world_size > 1 else ""
+    print(f"{layout.root} goes on in process {opened.pid}{ranks}: {opened.resumes or words}")
     return 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from logbert_engine.protocol.messages import Welcome
 
 
@@ -28,6 +27,8 @@ class RunStatus(msgspec.Struct, kw_only=True):
 
     run_dir: str
     phase: str
+    phase_words: str
+    """The same, with the first words of the reason where a pause was not asked for: ``paused: disk full``."""
     preset: str
     stage: int
     stages: int
@@ -40,7 +41,23 @@ class RunStatus(msgspec.Struct, kw_only=True):
     """None when nobody trains."""
     events_per_s: float | None
     worker_pid: int | None
+    """The run's supervisor; a signal to it reaches all of the run's processes. None when nobody is at work."""
     reason: str
+    attempt: int
+    processes: int
+    """Those that train together."""
+    device: str
+    micro_batch: int
+    """Sessions on a device at once; 0 before the first stage."""
+    batch: int
+    """Sessions that an optimizer step of the stage sees; 0 before the data has been read."""
+    memory: str
+    """``micro_batch`` in words, with the reason where memory ran short."""
+    health: str
+    """``rising``, ``stalling`` or empty: what is to be noticed about the loss."""
+    health_message: str
+    resumes: str
+    """In words, where this attempt picked up, or where a resume would."""
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -52,17 +69,25 @@ class Status(msgspec.Struct, kw_only=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    parser.add_argument(
+        "run_dirs",
+        type=Path,
+        nargs="*",
+        metavar="RUN_DIR",
+        help="tell all about these runs; default: a line a run",
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the engine and the runs, the latest first."""
+    """Print the engine and the runs, the latest first; or just the runs that are named, with all about them."""
     from logbert_engine.protocol.errors import LogbertError
     from logbert_engine.rundir.registry import known_runs
 
     runs: list[RunStatus] = []
     failed = False
-    for path in known_runs():
+    named = [path.expanduser().resolve() for path in arguments.run_dirs]
+    for path in named or known_runs():
         try:
             runs.append(_run_status(path))
         except LogbertError as error:  # one damaged run must not hide the others
@@ -72,9 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        print(_engine_line(found.engine))
+        if not named:
+            print(_engine_line(found.engine))
         for status in runs:
-            print(_run_line(status))
+            print("\n".join([_run_line(status, brief=not named), *(_detail_lines(status) if named else [])]))
     return 1 if failed else 0
 
 
@@ -107,6 +133,7 @@ def _engine_status() -> EngineStatus | None:
 
 def _run_status(path: Path) -> RunStatus:
     from logbert_engine.commands.waiting import look
+    from logbert_engine.protocol import wording
     from logbert_engine.rundir.layout import RunLayout
 
     found = look(RunLayout(path))
@@ -117,6 +144,7 @@ def _run_status(path: Path) -> RunStatus:
     return RunStatus(
         run_dir=str(path),
         phase=state.phase,
+        phase_words=wording.phase(state),
         preset=state.preset,
         stage=state.stage,
         stages=len(state.stages),
@@ -128,6 +156,15 @@ def _run_status(path: Path) -> RunStatus:
         events_per_s=last.events_per_s if last else None,
         worker_pid=found.holder.pid if found.holder else None,
         reason=state.reason,
+        attempt=state.attempt,
+        processes=state.world_size,
+        device=state.device,
+        micro_batch=state.micro_batch,
+        batch=stage.plan.batch if stage else 0,
+        memory=wording.micro_batch(state),
+        health=state.health.finding if state.health else "",
+        health_message=state.health.message if state.health else "",
+        resumes=state.resumes,
     )
 
 
@@ -137,14 +174,49 @@ def _engine_line(engine: EngineStatus | None) -> str:
     return f"engine: process {engine.pid}, version {engine.version}, at {engine.socket}"
 
 
-def _run_line(status: RunStatus) -> str:
-    parts = [status.phase]
+def _run_line(status: RunStatus, *, brief: bool) -> str:
+    """One line; a brief one also has, in a word, what the details tell."""
+    from logbert_engine.protocol import wording
+
+    parts = [status.phase_words]
     if status.stage:
         parts.append(f"stage {status.stage}/{status.stages}, step {status.step:,}/{status.steps:,}")
     if status.loss is not None:
         parts.append(f"loss {status.loss:.4f}")
     if status.sessions_per_s:
         parts.append(f"{status.sessions_per_s:,.0f} sessions/s")
-    if status.phase == "failed" and status.reason:
-        parts.append(status.reason)
-    return f"{status.run_dir}: {', '.join(parts)}"
+    if brief:
+        parts += [
+            wording.processes(status.processes),
+            f"attempt {status.attempt}" if status.attempt > 1 else "",
+            status.memory,
+            wording.FINDINGS[status.health] if status.health else "",
+            status.reason if status.phase == "failed" or status.phase_words != status.phase else "",
+        ]
+    return f"{status.run_dir}: {', '.join(part for part in parts if part)}"
+
+
+def _detail_lines(status: RunStatus) -> list[str]:
+    from logbert_engine.protocol import wording
+
+    at_work = status.worker_pid is not None
+    found = []
+    if status.reason:
+        found.append(f"reason: {status.reason}")
+    if status.attempt:
+        picked_up = (
+            f", resumed at {status.resumes}" if at_work and status.attempt > 1 and status.resumes else ""
+        )
+        found.append(f"attempt {status.attempt}{picked_up}")
+        together = wording.processes(status.processes) or "1 process"
+        supervised = f", supervised by process {status.worker_pid}" if at_work else ""
+        found.append(f"{together} on {status.device}{supervised}")
+    if status.memory:
+        found.append(status.memory)
+    if status.health:
+        found.append(f"{wording.FINDINGS[status.health]}: {status.health_message}")
+    if status.best_valid_loss is not None:
+        found.append(f"best validation loss {status.best_valid_loss:.4f}")
+    if not at_work and status.resumes:
+        found.append(f"a resume: {status.resumes}")
+    return [f"  {line}" for line in found]

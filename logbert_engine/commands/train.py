@@ -32,10 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample-ratio", type=float, metavar="R", help="share of the sessions used at all")
     parser.add_argument("--max-files", type=int, metavar="N", help="use the first N files; 0: all")
     parser.add_argument(
-        "--max-memory-mb", type=float, metavar="N", help="memory budget; near it the micro-batch is halved"
+        "--max-memory-mb",
+        type=float,
+        metavar="N",
+        help="memory that training may take; above 80%% of it the micro-batch is halved, the batch stays",
     )
     parser.add_argument(
-        "--nproc", type=_nproc, metavar="N|auto", help="processes that train together, one a device"
+        "--nproc",
+        type=_nproc,
+        metavar="N|auto",
+        help="processes that train together on this machine; auto: one for each CUDA device",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"])
     parser.add_argument("--seed", type=int, metavar="N")
@@ -84,9 +90,10 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the worker; with --foreground stay until it has ended and pass on its status."""
+    """Start the run; with --foreground stay until it is over and pass on its status."""
     from logbert_engine.commands.waiting import start_worker
     from logbert_engine.presets.runfile import read_config
+    from logbert_engine.protocol import wording
     from logbert_engine.protocol.events import RunEnded
     from logbert_engine.rundir.journal import last_event
     from logbert_engine.supervision.launch import launch
@@ -105,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
         return follow(layout, launch(layout), sys.stdout, 0 if last is None else last.seq)
     where = Path(arguments.run_dir)
     opened = start_worker(layout)
-    print(f"training in the background, process {opened.pid}, in {layout.root}")
+    ranks = f", {wording.processes(opened.world_size)}" if opened.world_size > 1 else ""
+    print(f"training in the background, process {opened.pid}{ranks}, in {layout.root}")
     print(f"watch it:  logbert-tui {where}")
     print(f"pause it:  logbert-engine pause {where}")
     return 0

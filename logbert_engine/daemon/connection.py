@@ -199,12 +199,16 @@ class Connection:
                 self._room.clear()
                 await self._room.wait()
             try:
-                line = await read_frame(self._reader)
+                async with asyncio.timeout(None if self._greeted else self._engine.patience_s):
+                    line = await read_frame(self._reader)
                 if line is None:
                     break
                 request = decode_frame(line, _requests)
             except FrameTooLong as error:
                 self._refuse(None, rpc.INVALID_REQUEST, str(error))
+                break
+            except TimeoutError:
+                self._refuse(None, rpc.INVALID_REQUEST, "nobody said hello.")
                 break
             except BadFrame as error:
                 self._refuse(None, error.code, str(error))

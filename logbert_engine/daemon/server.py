@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from logbert_engine.daemon.connection import Connection
 from logbert_engine.daemon.engine import PATIENCE_S, Engine
 from logbert_engine.protocol.errors import EngineError
-from logbert_engine.protocol.rpc import FRAME_LIMIT
+from logbert_engine.protocol.framing import encode_frame
+from logbert_engine.protocol.rpc import FRAME_LIMIT, REFUSED, ErrorBody, Response
 from logbert_engine.rundir.lock import named_in, write_name
 from logbert_engine.supervision.launch import launch
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from logbert_engine.daemon.runs import Launcher
 
+MOST_CLIENTS = 200
+"""Far fewer than the descriptors that a process may have: it needs some to read journals and to start workers."""
 LOOK_FOR_SOCKET_S = 5.0
 _CLOSING_S = 3.0
 _NAMED_S = 1.0
@@ -164,6 +167,13 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
         if _peer_uid(peer) != os.getuid():
             _logger.warning("a process of another user (uid %d) was turned away", _peer_uid(peer))
             writer.transport.abort()
+            return
+        if len(engine.connections) >= MOST_CLIENTS:
+            body = ErrorBody(
+                code=REFUSED, message=f"the engine serves {MOST_CLIENTS} clients already; close some."
+            )
+            writer.write(encode_frame(Response(error=body)))
+            writer.close()
             return
         connection = Connection(engine, reader, writer)
         engine.connections.add(connection)

@@ -33,7 +33,7 @@ from logbert_engine.data.source import naming
 from logbert_engine.protocol.errors import DataError, StorageError
 from logbert_engine.protocol.locations import cache_dir
 from logbert_engine.rundir.atomic import storage_error, sync_folder
-from logbert_engine.rundir.checksums import read_sums, sha256_of
+from logbert_engine.rundir.checksums import read_sums, sha256_of, sums_are_whole
 
 _FILES = (META, NAMES, REJECTED, *(f"{name}.npy" for name in COLUMNS))
 _MOST_TRIES = 8
@@ -173,7 +173,7 @@ def _load(folder: Path) -> Store | None:
     the store of other files."""
     try:
         sums = read_sums(folder)
-        if any({sha256_of(folder / name)} != sums.get(name) for name in _FILES):
+        if not sums_are_whole(folder) or any({sha256_of(folder / name)} != sums.get(name) for name in _FILES):
             return None
         meta = _decode_meta((folder / META).read_bytes())
         if meta.fingerprint != folder.name:

@@ -38,7 +38,7 @@ class PeakMeter:
         self._status, self._clear = process / "status", process / "clear_refs"
         self._process = psutil.Process()
         self._resets = self._high_water() is not None and self._reset()
-        self._record, self._largest = _lifetime_peak(), self._resident()
+        self._record, self._largest = self._lifetime_peak(), self._resident()
 
     @property
     def exact(self) -> bool:
@@ -56,13 +56,21 @@ class PeakMeter:
         if mark is not None and self._reset():
             return mark / MB
         self._resets = False
-        record, now = _lifetime_peak(), self._resident()
+        record, now = self._lifetime_peak(), self._resident()
         peak = mark or (record if record > self._record else max(self._largest, now))
         self._record, self._largest = record, now
         return peak / MB
 
     def _resident(self) -> int:
         return int(self._process.memory_info().rss)
+
+    def _lifetime_peak(self) -> int:
+        """Bytes, since this process began; where only ``getrusage`` tells, Linux adds the one that started it."""
+        mark = self._high_water()
+        if mark is not None:
+            return mark
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
     def _high_water(self) -> int | None:
         """Bytes; None where there is no such mark."""
@@ -77,9 +85,3 @@ class PeakMeter:
             self._clear.write_bytes(_RESET_HIGH_WATER)
             return True
         return False
-
-
-def _lifetime_peak() -> int:
-    """Bytes, since this process began."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

@@ -31,6 +31,7 @@ from logbert_engine.rundir.checksums import (
     record_digest,
     record_sums,
     sha256_of,
+    sums_are_whole,
     verify,
 )
 from logbert_engine.rundir.layout import RunLayout, StageLayout
@@ -201,6 +202,8 @@ def check_export(folder: Path) -> None:
     """
     sums = read_sums(folder)
     verify(folder / SUMS, folder.parent)
+    if not sums_are_whole(folder):
+        raise CheckpointError(f"{folder / SUMS} is damaged: it is not as it was written.")
     for name in (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE):
         if name not in sums and (folder / name).is_file():
             raise CheckpointError(f"{folder / SUMS} is damaged: it does not list {name}.")

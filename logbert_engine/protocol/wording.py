@@ -26,11 +26,12 @@ def processes(count: int) -> str:
 
 
 def micro_batch(run: RunState) -> str:
-    """``micro-batch 4 of 8``, with the reason where memory ran short; empty before the first stage."""
+    """``micro-batch 4 of 8`` (of each rank, where there are several), with the reason where memory ran short; empty before the first stage."""
     if not run.micro_batch:
         return ""
     most = run.largest_micro_batch
     text = f"micro-batch {run.micro_batch}" + (f" of {most}" if most > run.micro_batch else "")
+    text += " a rank" if run.world_size > 1 else ""
     return text if run.back_off is None else f"{text} (backed off: {back_off(run.back_off, run.stage)})"
 
 

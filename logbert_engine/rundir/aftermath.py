@@ -7,9 +7,9 @@ import signal as signals
 from collections.abc import Callable
 
 from logbert_engine.protocol.errors import LogbertError, RunError
-from logbert_engine.protocol.events import RunEnded
+from logbert_engine.protocol.events import Log, RunEnded
 from logbert_engine.rundir.condition import Condition, condition
-from logbert_engine.rundir.journal import JournalWriter, last_event
+from logbert_engine.rundir.journal import TORN, JournalWriter, last_event
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held, holder
 
@@ -60,6 +60,8 @@ def record_death(
                 resumes=resumes,
             )
             with JournalWriter(run.journal) as journal:
+                if journal.torn:
+                    journal.append(Log(level="warning", message=TORN, source="journal"))
                 journal.append(end)
                 journal.sync()
     except RunError:

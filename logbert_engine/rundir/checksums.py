@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir.atomic import replacing, storage_error, write_file
 
 SUMS = "SHA256SUMS"
+_FIRST_LINE = b"# sha256 of the lines below: "
+"""A comment for ``sha256sum``, by which damage to the list itself is told from damage to a file."""
+_LINES = re.compile(rb"(?:[0-9a-f]{64}  [^\n]+\n)+")
 Sums = dict[str, set[str]]
 """Name, relative to the folder of the sums, to hex digests."""
 
@@ -36,6 +40,18 @@ def read_sums(folder: Path) -> Sums:
             if name:
                 sums.setdefault(name, set()).add(digest)
     return sums
+
+
+def sums_are_whole(folder: Path) -> bool:
+    """Whether a folder's SHA256SUMS is there as it was written; without a first line that tells, well formed."""
+    try:
+        content = (folder / SUMS).read_bytes()
+    except FileNotFoundError:
+        return False
+    first, _, below = content.partition(b"\n")
+    if first.startswith(_FIRST_LINE):
+        return first.removeprefix(_FIRST_LINE) == hashlib.sha256(below).hexdigest().encode()
+    return _LINES.fullmatch(content) is not None
 
 
 def recorded(path: Path, folder: Path | None = None) -> set[str]:
@@ -87,7 +103,7 @@ def _update(folder: Path, changes: Sums) -> None:
     """Put the digests of some files in the place of those recorded; an empty set removes the file's."""
     before = _read_to_change(folder)
     after = {name: digests for name, digests in {**before, **changes}.items() if digests}
-    if after != before:
+    if after != before or (after and not sums_are_whole(folder)):
         _write_sums(folder, after)
 
 
@@ -100,7 +116,8 @@ def _read_to_change(folder: Path) -> Sums:
 
 def _write_sums(folder: Path, sums: Sums) -> None:
     lines = [f"{digest}  {name}\n" for name, digests in sorted(sums.items()) for digest in sorted(digests)]
-    write_file(folder / SUMS, "".join(lines))
+    below = "".join(lines).encode()
+    write_file(folder / SUMS, _FIRST_LINE + hashlib.sha256(below).hexdigest().encode() + b"\n" + below)
 
 
 class HashedFile:

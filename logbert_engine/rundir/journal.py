@@ -17,6 +17,8 @@ from logbert_engine.protocol.events import JournalEvent, decode_event, encode_ev
 from logbert_engine.rundir.atomic import storage_error
 
 _BLOCK = 1 << 20
+TORN = "the journal's last line was torn by a crash and has been dropped"
+"""What is logged by a writer that found one."""
 
 
 class JournalWriter:

@@ -29,7 +29,7 @@ from logbert_engine.rundir.aftermath import last_words, words_or_why_not
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.heartbeat import Pulse
-from logbert_engine.rundir.journal import JournalWriter, read_journal
+from logbert_engine.rundir.journal import TORN, JournalWriter, read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held
 from logbert_engine.supervision.attempt import Attempt
@@ -210,6 +210,8 @@ class Supervisor:
 
     def _append(self, events: list[Log | RunEnded | BackedOff]) -> None:
         with JournalWriter(self._run.journal) as journal:
+            if journal.torn:
+                journal.append(Log(level="warning", message=TORN, source="supervisor"))
             for event in events:
                 journal.append(event)
             journal.sync()

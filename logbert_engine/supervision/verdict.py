@@ -52,7 +52,7 @@ def judge(end: End) -> Again | RunEnded:
     if ran_out is not None:
         if not ran_out.in_step:
             return _failed(end, f"{ran_out.message}; a smaller micro-batch would not help there")
-        return _back_off(end, "out_of_memory", ran_out.message)
+        return _back_off(end, "out_of_memory", ran_out.message, ran_out.step)
     if -end.status in (signals.SIGTERM, signals.SIGINT):  # before it listened: it had nothing to save yet
         return RunEnded(state="stopped", reason=f"signal {signals.Signals(-end.status).name}", exit_code=0)
     killed = _killed(end)
@@ -64,8 +64,11 @@ def judge(end: End) -> Again | RunEnded:
     failed = next((o for o in end.outcomes.values() if o.kind == "failed"), None)
     if failed is not None:
         return _failed(end, failed.message)
+    first = _first_of_ranks(end)
+    if first is not None:
+        return _failed(end, _death(f"rank {first[0]}", first[1], end.said))
     if killed is not None and end.nproc > 1:
-        return _failed(end, f"{killed} was killed ({_name(signals.SIGKILL)})")
+        return _failed(end, _death(killed, -signals.SIGKILL))
     return _failed(end, death_in_words(max(0, end.status), -end.status if end.status < 0 else None, end.said))
 
 
@@ -79,7 +82,7 @@ def _hung(end: End) -> Again | RunEnded:
     return Again(f"{found}: the worker hangs and is started again")
 
 
-def _back_off(end: End, cause: str, message: str) -> Again | RunEnded:
+def _back_off(end: End, cause: str, message: str, step: int | None = None) -> Again | RunEnded:
     state, stage = end.state, end.state.current()
     if state.phase != "training" or stage is None or not state.micro_batch:
         return _failed(
@@ -92,11 +95,12 @@ def _back_off(end: End, cause: str, message: str) -> Again | RunEnded:
             "(--set model.max_length=…) or a machine with more memory",
         )
     fewer = -(-state.micro_batch // 2)
+    sessions = "session" if fewer == 1 else "sessions"
     return Again(
-        f"{message}; going on with {fewer} sessions at once instead of {state.micro_batch}",
+        f"{message}; going on with {fewer} {sessions} at once instead of {state.micro_batch}",
         BackedOff(
             stage=state.stage,
-            step=stage.step,
+            step=stage.step if step is None else step,
             micro_batch=fewer,
             before=state.micro_batch,
             cause="killed" if cause == "killed" else "out_of_memory",
@@ -109,24 +113,43 @@ def _back_off(end: End, cause: str, message: str) -> Again | RunEnded:
 
 def _killed(end: End) -> str | None:
     """Who was ended by SIGKILL, in words; None when nobody was."""
-    agent = end.outcomes.get(AGENT)
-    if agent is not None:
-        # In the order in which they ended: torchrun kills those who do not leave by themselves after the first.
-        first = next(((rank, s) for rank, s in agent.statuses.items() if s != LEFT_WORD), None)
+    if AGENT in end.outcomes:
+        first = _first_of_ranks(end)
         return f"rank {first[0]}" if first is not None and first[1] == -signals.SIGKILL else None
     if end.status != -signals.SIGKILL:
         return None
     return "the worker" if end.nproc == 1 else "torchrun"
 
 
+def _first_of_ranks(end: End) -> tuple[int, int] | None:
+    """The rank that ended first without leaving a word, and its exit status; None where there is none.
+
+    torchrun kills those who do not leave by themselves after it.
+    """
+    agent = end.outcomes.get(AGENT)
+    ended = agent.statuses.items() if agent is not None else ()
+    return next(((rank, status) for rank, status in ended if status != LEFT_WORD), None)
+
+
+def _death(who: str, status: int, said: str = "") -> str:
+    if status == -signals.SIGKILL:
+        return f"{who} was killed ({_name(status)})"  # what was said last comes from others
+    words = f"{who} was killed ({_name(status)})" if status < 0 else f"{who} ended with exit status {status}"
+    return f"{words}: {said}" if said else words
+
+
 def _failed(end: End, reason: str) -> RunEnded:
+    code = end.status if end.status > 0 else None
     return RunEnded(
         state="failed",
         reason=reason,
-        exit_code=end.status if end.status > 0 else None,
+        exit_code=1 if code == LEFT_WORD else code,  # which is a word between our processes
         signal=-end.status if end.status < 0 else None,
     )
 
 
-def _name(number: int) -> str:
-    return f"signal {number}, {signals.Signals(number).name}"
+def _name(status: int) -> str:
+    try:
+        return f"signal {-status}, {signals.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"

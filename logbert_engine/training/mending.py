@@ -3,6 +3,7 @@ copy, set aside where there is none, so that the stage is trained again."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,13 @@ from logbert_engine.rundir.atomic import storage_error, sync_folder
 from logbert_engine.rundir.checksums import (
     SUMS,
     forget_digests,
+    read_sums,
     record_digest,
     recorded,
     remove_checked,
     replacing_checked,
     sha256_of,
+    sums_are_whole,
 )
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.plan import StageMetrics, metrics_content, metrics_in, parent_of, write_metrics
@@ -74,38 +77,35 @@ class _Mending:
         metrics = self._figures()
         if metrics is None:
             return
-        digest = sha256_of(stage.best) if stage.best.is_file() else ""
+        digest = _digest(stage.best)
         if digest != metrics.sha256:
-            wrong = f"is damaged: its content does not have the sha256 that {stage.metrics.name} tells"
-            found = f"{stage.best} {wrong if digest else 'is missing'}"
+            found = f"{stage.best} {_wrong(stage.best, digest, stage.metrics.name)}"
             if not self._put_back(found, {metrics.sha256}, [metrics.best_epoch]):
                 self._set_aside(found, stage.metrics, stage.best)
                 return
         elif recorded(stage.best) != {digest}:
             self._renew(stage.best, digest)
-        if self._renewed:
-            self._renew_epochs()
-            self.said.append(
-                f"{stage.checkpoints / SUMS} did not have the sha256 of {', '.join(self._renewed)}, which are whole "
-                "by what else tells of them; it was recorded anew."
-            )
+        self._mend_sums()
         self._mend_export()
 
     def unfinished(self) -> None:
         """The best model so far is what the stage ends with if no later epoch is better."""
         best = self._stage.best
-        known = recorded(best)
-        if is_whole(best) or not (known or best.is_file()):
-            return
-        found = f"{best} {'is damaged: it is not what was written' if best.is_file() else 'is missing'}"
-        epochs = range(1, 1 + len(list(self._stage.checkpoints.glob("epoch_*.pt"))))
-        if not self._put_back(found, known, epochs):
-            self._set_aside(found, best)
+        known, digest = recorded(best), _digest(best)
+        if not is_whole(best) and (known or best.is_file()):
+            found = f"{best} {_wrong(best, digest, SUMS if known else 'the file itself')}"
+            epochs = list(self._stage.checkpoints.glob("epoch_*.pt"))
+            if digest in map(_digest, epochs):  # two files do not come to the same content by damage
+                self._renew(best, digest)
+            elif not self._put_back(found, known, range(1, 1 + len(epochs))):
+                self._set_aside(found, best)
+        self._mend_sums()
 
     def _figures(self) -> StageMetrics | None:
         """The stage's figures; None where they had to be set aside."""
         stage = self._stage
-        content, known = stage.metrics.read_bytes(), recorded(stage.metrics, stage.checkpoints)
+        content = b"" if _digest(stage.metrics) == "" else stage.metrics.read_bytes()
+        known = recorded(stage.metrics, stage.checkpoints)
         digest = hashlib.sha256(content).hexdigest()
         metrics = metrics_in(content)
         own = metrics is not None and metrics.name == stage.name
@@ -133,13 +133,13 @@ class _Mending:
     def _proven(self, copy: StageMetrics, known: set[str]) -> bool:
         if known:
             return hashlib.sha256(metrics_content(copy)).hexdigest() in known
-        return self._stage.best.is_file() and sha256_of(self._stage.best) == copy.sha256
+        return _digest(self._stage.best) == copy.sha256
 
     def _put_back(self, found: str, digests: set[str], epochs: Iterable[int]) -> bool:
         """Copy the epoch's model that is the same file as the best one."""
         best = self._stage.best
         for path in map(self._stage.epoch, epochs):
-            if path.is_file() and sha256_of(path) in digests:
+            if _digest(path) in digests:
                 with path.open("rb") as source, replacing_checked(best) as file:
                     shutil.copyfileobj(source, file, 1 << 20)
                 self.said.append(f"{found}; it was put back from {path.name}, which holds the same.")
@@ -150,11 +150,17 @@ class _Mending:
         record_digest(path, digest, self._stage.checkpoints)
         self._renewed.append(path.name)
 
-    def _renew_epochs(self) -> None:
-        """Where sums are wrong, those of the epochs' models may be too; each of these has checksums inside."""
-        for path in sorted(self._stage.checkpoints.glob("epoch_*.pt")):
-            if (digest := sha256_of(path)) not in recorded(path) and crc_holds(path):
+    def _mend_sums(self) -> None:
+        """A list that is damaged, or was wrong about one file, is looked at for all; models hold checksums inside."""
+        folder = self._stage.checkpoints
+        if not self._renewed and sums_are_whole(folder):
+            return
+        for path in sorted(folder.glob("*.pt")):
+            if (digest := _digest(path)) and {digest} != recorded(path) and crc_holds(path):
                 self._renew(path, digest)
+        forget_digests(folder, *(folder / name for name in read_sums(folder) if not (folder / name).exists()))
+        known = f", which has those of {', '.join(self._renewed)} now" if self._renewed else ""
+        self.said.append(f"{folder / SUMS} is damaged, or is not this stage's; it was written anew{known}.")
 
     def _mend_export(self) -> None:
         stage = self._stage
@@ -166,8 +172,10 @@ class _Mending:
             found = f"{stage.exported} cannot be told to be this stage's: {SUMS} beside it does not list it"
         except CheckpointError as error:
             found = str(error).removesuffix(".")
-        except FileNotFoundError as error:
-            found = f"{error.filename} is missing"
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):
+                raise
+            found = f"{error.filename or stage.exported} cannot be read ({error.strerror})"
         export(stage.exported, *load_model(stage.best))
         self.said.append(f"{found}; {stage.exported.name} was exported again from {stage.best.name}.")
 
@@ -192,3 +200,19 @@ class _Mending:
         parent = parent_of(self._run, self._plan)
         start = f"the best model of {parent.name}" if parent else "its beginning"
         return f"{self._stage.name} is trained again, from {start}"
+
+
+def _digest(path: Path) -> str:
+    """The sha256 of a file; empty where it is missing, or lies on a part of the disk that cannot be read."""
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EIO):
+            raise
+        return ""
+
+
+def _wrong(path: Path, digest: str, witness: str) -> str:
+    if digest:
+        return f"is damaged: its content does not have the checksum that {witness} tells"
+    return "is damaged: it cannot be read" if path.exists() else "is missing"

@@ -21,6 +21,9 @@ from logbert_engine.training.health import HealthState
 from logbert_engine.training.memory import MemoryState
 from logbert_engine.training.team import Team
 
+MOST_OF_TIME = 0.02
+"""Share of the training time that saving exact states may take."""
+
 
 class Position(msgspec.Struct, kw_only=True):
     """Everything about a stage's progress that is not a tensor."""
@@ -91,6 +94,19 @@ def origin(stage: str, config: RunConfig, fingerprint: str, parent: str) -> Orig
     return Origin(stage=stage, config=hashlib.sha256(matters).hexdigest(), data=fingerprint, parent=parent)
 
 
+def save_interval(wanted_s: float, took_s: float) -> float:
+    """Seconds from one save to the next, so that a slow disk takes little of the training time.
+
+    Args:
+        wanted_s: as the settings have it.
+        took_s: the last save.
+
+    Returns:
+        So long that saving takes at most ``MOST_OF_TIME``, but at most twice ``wanted_s``.
+    """
+    return min(max(wanted_s, took_s / MOST_OF_TIME), 2 * wanted_s)
+
+
 class Exact:
     """A stage's exact state: what it is made of, and how it is saved and put back."""
 
@@ -135,7 +151,7 @@ class Exact:
             "origin": msgspec.to_builtins(self._belongs),
             "terms": msgspec.to_builtins(self.terms(micro_batch)),
             "position": msgspec.to_builtins(position),
-            "model": cpu_state(self._model),
+            "model": self._model.state_dict() if self._compute.kind == "cpu" else cpu_state(self._model),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "random": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in generators],

@@ -11,7 +11,7 @@ from typing import Protocol
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.protocol.events import JournalEvent, Level, Log, Metric
 from logbert_engine.rundir.atomic import storage_error
-from logbert_engine.rundir.journal import JournalWriter
+from logbert_engine.rundir.journal import TORN, JournalWriter
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
@@ -105,7 +105,7 @@ class Recorder:
         self._run_handler = _File(run.new_log())
         self._log.addHandler(self._run_handler)
         if self._journal.torn:
-            self.log("warning", "the journal's last line was torn by a crash and has been dropped")
+            self.log("warning", TORN)
 
     def record(self, event: JournalEvent) -> None:
         """Append an event to the journal."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from logbert_engine.models.device import Compute, is_out_of_memory
 from logbert_engine.protocol.errors import DeviceError
+
+_ALLOCATOR = "DefaultCPUAllocator: "
+_MOST_WORDS = 200
 
 
 class OutOfMemory(DeviceError):
@@ -13,3 +21,44 @@ class OutOfMemory(DeviceError):
         self.stage, self.step = stage, step
         self.in_step = in_step
         """Whether it happened within a step, where fewer sessions at once need less."""
+
+
+class Shortage(NamedTuple):
+    """What is kept of an error about memory. The error itself would keep alive what took the memory."""
+
+    whose: str
+    """``host memory`` or ``device memory``."""
+    words: str
+    """What the allocator said, in a line; may be empty."""
+
+    def sentence(self, where: str) -> str:
+        """What ran out, where, and what the allocator said."""
+        said = f" ({self.words})" if self.words else ""
+        return f"out of {self.whose} {where}{said}"
+
+
+def shortage_of(error: RuntimeError | MemoryError, compute: Compute) -> Shortage:
+    """Tell what ran out.
+
+    Raises:
+        RuntimeError: the error, where it is about something else.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    first = next(iter(str(error).splitlines()), "")
+    on_host = compute.kind == "cpu" or isinstance(error, MemoryError) or _ALLOCATOR in first
+    words = first.rpartition(_ALLOCATOR)[2]  # before it stands a line of C++
+    return Shortage("host memory" if on_host else "device memory", words[:_MOST_WORDS])
+
+
+@contextmanager
+def lacking(where: str, compute: Compute) -> Iterator[None]:
+    """Say where memory ran out, for what is no step: a smaller micro-batch does not help there.
+
+    Raises:
+        OutOfMemory: it did.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise OutOfMemory(shortage_of(error, compute).sentence(where)) from error

@@ -13,7 +13,7 @@ import torch
 
 from logbert_engine.data.batches import EpochPlan, Pieces, assemble, plan_epoch
 from logbert_engine.data.masks import training_mask
-from logbert_engine.models.device import free_memory, is_out_of_memory, resident_mb
+from logbert_engine.models.device import free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.vocabulary import CLS, END, PAD
 from logbert_engine.protocol.errors import CheckpointError, StorageError
@@ -26,10 +26,10 @@ from logbert_engine.training.figures import Figures
 from logbert_engine.training.guessing import guessing
 from logbert_engine.training.health import Finding, HealthWatch
 from logbert_engine.training.memory import MemoryGuard
-from logbert_engine.training.position import Exact, Position, origin
+from logbert_engine.training.position import Exact, Position, origin, save_interval
 from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
-from logbert_engine.training.shortage import OutOfMemory
+from logbert_engine.training.shortage import OutOfMemory, Shortage, lacking, shortage_of
 from logbert_engine.training.step import Updater, accumulate, batch_weight, gradients, make_optimizer
 from logbert_engine.training.team import PeerLostError
 from logbert_engine.training.wishes import Interrupted
@@ -60,7 +60,8 @@ class StageTrainer:
         self._lookup = context.vocabulary.lookup(context.store.events)
         share = -(-plan.batch // context.team.place.world_size)  # of a batch, the most that a rank has
         self._micro_batch = min(share, micro_batch_for(training, plan.ratio, context.micro_batch_cap))
-        self._model = parent.load().to(compute.device)
+        with lacking(f"while the model of {plan.name} was loaded", compute):
+            self._model = parent.load().to(compute.device)
         self._optimizer = make_optimizer(self._model, training)
         self._scaler = torch.amp.GradScaler(compute.kind, enabled=compute.precision == "fp16")
         self._updater = Updater(self._model, self._optimizer, self._scaler, training.clip)
@@ -70,7 +71,7 @@ class StageTrainer:
         )
         self._position = Position(started_at=datetime.now().isoformat(timespec="seconds"))
         self._figures = Figures(context, plan, steps_before)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._save_every_s = time.monotonic(), training.save_minutes * 60
 
     def train(self) -> None:
         """Train to the end of the stage.
@@ -103,14 +104,15 @@ class StageTrainer:
                 self._save_exact()
                 raise
             if context.leads:
-                end_stage(
-                    context,
-                    plan,
-                    self._layout,
-                    self._position,
-                    self._parent.name,
-                    self._figures.cpu_percent(),
-                )
+                with lacking(f"while {plan.name} was completed", context.compute):
+                    end_stage(
+                        context,
+                        plan,
+                        self._layout,
+                        self._position,
+                        self._parent.name,
+                        self._figures.cpu_percent(),
+                    )
             self._team.wait()
         finally:
             context.recorder.close_stage()
@@ -181,7 +183,10 @@ class StageTrainer:
             if due:
                 self._save_exact()
         self._figures.stop_clock(position)
-        loss = end_epoch(self._context, plan, self._layout, self._model, position, epoch, self._steps_before)
+        with lacking(f"in validation after epoch {epoch} of {plan.name}", self._context.compute):
+            loss = end_epoch(
+                self._context, plan, self._layout, self._model, position, epoch, self._steps_before
+            )
         self._figures.start_clock(position)
         self._notice(self._health.epoch(epoch, plan.epochs, loss))
         self._save_exact()  # so that a kill from here on does not lose the epoch
@@ -205,7 +210,8 @@ class StageTrainer:
         weight_B = epoch_plan.weight[rows]
         place = self._team.place
         mine = np.arange(place.rank, len(weight_B), place.world_size)
-        trouble, loss_sum = "", torch.zeros((), device=context.compute.device)
+        lack: Shortage | None = None
+        loss_sum = torch.zeros((), device=context.compute.device)
         try:
             loss_sum = accumulate(
                 self._model,
@@ -218,20 +224,17 @@ class StageTrainer:
                 context.compute,
             )
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            trouble = str(error) or type(error).__name__
-        due = place.leads and time.monotonic() - self._saved_at > self._training.save_minutes * 60
-        asked, short, due_to_all = self._team.agree(context.wishes.code(), bool(trouble), due)
+            lack = shortage_of(error, context.compute)
+        due = place.leads and time.monotonic() - self._saved_at > self._save_every_s
+        asked, short, due_to_all = self._team.agree(context.wishes.code(), lack is not None, due)
         if short:
-            self._run_short(trouble)
+            self._run_short(lack)
         try:
             self._team.add_up([*gradients(self._model), loss_sum] if not place.alone else [])
             done = self._updater.update(loss_sum, batch_weight(hidden_BT, weight_B))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise self._out_of_memory(str(error)) from error  # the weights may be changed in part: not saved
+            lack = shortage_of(error, context.compute)
+            raise self._out_of_memory(lack) from error  # the weights may be changed in part: not saved
         position.step += 1
         self._figures.take(position, done, float(weight_B.sum()), int(batch.events_BT.sum()))
         return asked, due_to_all
@@ -294,46 +297,40 @@ class StageTrainer:
                 )
             )
 
-    def _run_short(self, trouble: str) -> None:
+    def _run_short(self, lack: Shortage | None) -> None:
         """Memory ran out on a rank before the update: save the state as it was, and end on all of them."""
         self._optimizer.zero_grad(set_to_none=True)
         free_memory(self._context.compute)
         try:
             self._save_exact()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+        except OutOfMemory:
             self._context.recorder.log(
                 "warning", "no memory is left to save the state; an earlier one is used"
             )
-        if not trouble:
+        if lack is None:
             raise PeerLostError("another rank ran out of memory")
-        raise self._out_of_memory(trouble)
+        raise self._out_of_memory(lack)
 
-    def _out_of_memory(self, words: str) -> OutOfMemory:
-        compute, place = self._context.compute, self._team.place
-        whose = "host memory" if compute.kind == "cpu" else "device memory"
-        who = "" if place.alone else f" on rank {place.rank}"
-        first = words.splitlines()[0] if words else ""
-        return OutOfMemory(
-            f"out of {whose}{who} at step {self._position.step + 1} of {self._plan.name}"
-            + (f" ({first[:200]})" if first else ""),
-            stage=self._plan.index,
-            step=self._position.step,
-            in_step=True,
-        )
+    def _out_of_memory(self, lack: Shortage) -> OutOfMemory:
+        place, step = self._team.place, self._position.step
+        who = "" if place.alone else f"on rank {place.rank} "
+        where = f"{who}at step {step + 1} of {self._plan.name}"
+        return OutOfMemory(lack.sentence(where), stage=self._plan.index, step=step, in_step=True)
 
     def _save_exact(self) -> None:
         position = self._position
         self._figures.read(position)
         self._figures.stop_clock(position)
+        begin = time.monotonic()
         self._context.recorder.sync()  # the journal must not lag behind the state that a crash goes back to
         try:
-            with self._context.wishes.heart.kept():
+            where = f"while the state of {self._plan.name} was saved"
+            with lacking(where, self._context.compute), self._context.wishes.heart.kept():
                 self._exact.save(position, self._micro_batch)
         except StorageError as error:
             self._context.recorder.log("error", str(error))
             raise
         self._team.wait()
         self._saved_at = time.monotonic()
+        self._save_every_s = save_interval(self._training.save_minutes * 60, self._saved_at - begin)
         self._figures.start_clock(position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -81,8 +82,8 @@ class Form(FieldForm):
         with Horizontal(id="limits"):
             yield Label("memory", classes="name")
             yield from self._small("max_memory_mb")
-            yield Label(" MB at most, trained by ", classes="long")
-            yield Label(" MB, by ", classes="brief")
+            yield Label(" MB at most, in ", classes="long")
+            yield Label(" MB, in ", classes="brief")
             yield from self._small("nproc")
             yield Label(" processes")
         yield Lines(id="command")

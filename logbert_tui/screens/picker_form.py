@@ -168,7 +168,7 @@ def placeholders(preset: PresetInfo) -> dict[str, str]:
         "epochs_per_stage": str(preset.epochs),
         "sample_ratio": percent(preset.sample_ratio),
         "max_files": str(preset.max_files) if preset.max_files else "all",
-        "max_memory_mb": f"{preset.memory_budget_mb:g}" if preset.memory_budget_mb is not None else "any",
+        "max_memory_mb": f"{preset.memory_budget_mb:.0f}" if preset.memory_budget_mb is not None else "any",
         "nproc": str(preset.nproc),
     }
 

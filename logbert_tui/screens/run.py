@@ -14,6 +14,7 @@ from textual.events import Resize
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError, RunError
 from logbert_tui.keys import Where, bindings
+from logbert_tui.screens import run_notes as notes
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.console import ConsoleScreen
@@ -38,6 +39,12 @@ QUESTIONS = {
 """What is asked before something that a slip of a finger should not do to a run that trains."""
 TINY = 72
 """Columns below which the machine's gauges give way to one line."""
+SHORT_ROWS, TALL_ROWS = 13, 19
+"""Rows that are not to be had for sentences: the frame, headline, stages and a low chart."""
+SHORT_LATEST, TALL_LATEST = 3, 9
+"""Rows of the latest lines, which give way to a long sentence about how the run ended."""
+MOST_NOTES = 6
+"""Rows of what is to be noticed."""
 
 
 class RunScreen(ConsoleScreen):
@@ -58,6 +65,8 @@ class RunScreen(ConsoleScreen):
         yield Lines(id="headline")
         yield Lines(id="progress")
         yield Timeline()
+        with Vertical(id="notes-box"):
+            yield Lines(id="notes")
         with Horizontal(id="middle"):
             with Vertical(id="curve", classes="panel") as curve:
                 curve.border_title = "loss, nats"
@@ -101,7 +110,7 @@ class RunScreen(ConsoleScreen):
             brief = self.query_one("#brief", Lines)
             brief.show([panels.brief_row(self.state, brief.size.width)])
         if "run" in changed:
-            self._show_card()
+            self._show_words()
             self.query_one(LatestLines).update()
 
     def _show_heads(self) -> None:
@@ -119,16 +128,27 @@ class RunScreen(ConsoleScreen):
         headline.show([panels.headline(run, headline.size.width)])
         progress.show([panels.progress_row(run, progress.size.width)])
 
-    def _show_card(self) -> None:
-        card = self.query_one("#card", Lines)
-        run = self.state.run
-        width = max(20, self.size.width - 6)
-        rows = panels.card_rows(run, width) if run is not None else []
+    def _show_words(self) -> None:
+        """What is to be noticed, and how the run ended; they leave the curve at least a few rows."""
+        run, width = self.state.run, self.size.width
         self.query_one(KeyLine).hide(panels.idle_keys(run))
-        self.set_class(bool(rows), "-ended")
-        if rows:
-            card.styles.height = len(rows)
-            card.show(rows)
+        tall = self.has_class("-tall")
+        room = self.size.height - (TALL_ROWS if tall else SHORT_ROWS)
+        latest = TALL_LATEST if tall else SHORT_LATEST
+        noted: list[Row] = []
+        card: list[Row] = []
+        if run is not None:
+            wanted = len(notes.card_rows(run, width - 6))  # how it ended comes before what was to be noticed
+            noted = notes.note_rows(run, width - 4, max(2, min(MOST_NOTES, room - (wanted or latest))))
+            card = notes.card_rows(run, width - 6, max(notes.CARD_LEAST, room - len(noted)))
+        self.set_class(bool(noted), "-noted")
+        self.set_class(bool(card), "-ended")
+        self.set_class(bool(card) and len(noted) + len(card) > room - latest, "-crowded")
+        for name, shown in (("#notes", noted), ("#card", card)):
+            if shown:
+                lines = self.query_one(name, Lines)
+                lines.styles.height = len(shown)
+                lines.show(shown)
 
     def _draw_chart(self) -> None:
         run, chart = self.state.run, self.query_one(Chart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logbert_engine.protocol import wording
 from logbert_engine.protocol.messages import Accelerator, Resources
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.figures import (
@@ -37,6 +38,8 @@ LEVELS = {"debug": ("·", "dim"), "info": ("·", "dim"), "warning": ("▲", "war
 def headline(run: RunState, width: int) -> Row:
     """State, stage, epoch and step at the left; preset and device at the right as far as there is room."""
     sign, style, word = PHASES[run.phase]
+    if run.phase == "paused":
+        word = wording.phase(run)
     left: list[tuple[str, str]] = [(f"{sign} {word}", style)]
     stage = run.current()
     more: list[tuple[str, str]] = []
@@ -52,11 +55,14 @@ def headline(run: RunState, width: int) -> Row:
     for span in more:
         if width_of(tuple(left)) + len(span[0]) <= width:
             left.append(span)
-    candidates = [
-        "  ".join(part for part in (run.preset, run.device_name or run.device, run.precision) if part),
-        "  ".join(part for part in (run.preset, run.device, run.precision) if part),
-        run.preset,
-    ]
+    ranks = wording.processes(run.world_size)
+    choices = (
+        (run.preset, ranks, run.device_name or run.device, run.precision),
+        (run.preset, ranks, run.device, run.precision),
+        (run.preset, ranks),
+        (ranks or run.preset,),
+    )
+    candidates = ["  ".join(part for part in choice if part) for choice in choices]
     used = width_of(tuple(left))
     right = next((text for text in candidates if used + len(text) + 2 <= width), "")
     return spread(tuple(left), ((right, "dim"),), width)
@@ -170,6 +176,11 @@ def figure_rows(run: RunState, width: int) -> list[Row]:
     if last is not None:
         pairs.append(("learn rate", f"{last.lr:.2e}", ""))
         pairs.append(("gradient", NONE if last.grad_norm is None else f"{last.grad_norm:.3g}", ""))
+    if run.micro_batch:
+        most = max(run.micro_batch, run.largest_micro_batch)
+        short_of_memory = run.back_off is not None
+        at_once = f"{run.micro_batch} of {most} sessions" + (" ▲" if short_of_memory else "")
+        pairs.append(("at once", at_once, "warn" if short_of_memory else ""))
     if run.model is not None:
         pairs.append(("parameters", short(run.model.parameters), ""))
     if run.data is not None:
@@ -225,44 +236,6 @@ def stage_window(run: RunState) -> Window:
     return Window(before, before + max(1, stage.plan.steps))
 
 
-def card_rows(run: RunState, width: int) -> list[Row]:
-    """What happened and what a resume would do, when no worker is at work; nothing while one is."""
-    if run.phase not in ("paused", "failed", "stopped", "finished"):
-        return []
-    sign, style, word = PHASES[run.phase]
-    when = f" at {clock(run.updated_at)}" if run.updated_at else ""
-    rows: list[Row] = [((f"{sign} {word.capitalize()}{when}", style),)]
-    ended = run.ended
-    if run.reason:
-        rows.extend(_wrapped(clean(run.reason), width))
-    if ended is not None and (ended.signal or ended.exit_code):
-        how = f"signal {ended.signal}" if ended.signal else f"exit status {ended.exit_code}"
-        rows.append(((f"The worker ended with {how}; the logs (l) say more.", "dim"),))
-    if run.phase == "finished":
-        best = min((s.best_valid_loss for s in run.stages if s.best_valid_loss is not None), default=None)
-        rows.append(
-            (
-                ("best validation loss ", "dim"),
-                (loss(best), "strong"),
-                ("   i: score sessions with it", "dim"),
-            )
-        )
-    else:
-        if run.resumes:
-            rows.extend(_wrapped("A resume: " + clean(run.resumes), width))
-        rows.append(
-            (
-                ("r", "accent"),
-                (" resume   ", "dim"),
-                ("R", "accent"),
-                (" restart the stage   ", "dim"),
-                ("n", "accent"),
-                (" new run", "dim"),
-            )
-        )
-    return rows
-
-
 def idle_keys(run: RunState | None) -> set[str]:
     """The keys of the screen that do nothing in a run's present phase; they are bound all the same."""
     if run is None:
@@ -274,12 +247,6 @@ def idle_keys(run: RunState | None) -> set[str]:
     return {"run.pause", "run.stop"}
 
 
-def _wrapped(text: str, width: int) -> list[Row]:
-    import textwrap
-
-    return [((line, ""),) for line in textwrap.wrap(text, max(10, width))[:3]]
-
-
 def log_rows(run: RunState | None, width: int, height: int) -> list[Row]:
     """The latest lines of record that fit, oldest first."""
     if run is None or not run.logs:
@@ -288,7 +255,8 @@ def log_rows(run: RunState | None, width: int, height: int) -> list[Row]:
     for log in run.logs[-height:]:
         sign, style = LEVELS[log.level]
         head = f"{clock(log.t)} "
-        text = keep_start(clean(log.message), max(1, width - len(head) - 2))
+        message = log.message if log.source == "worker" else f"{log.source}: {log.message}"
+        text = keep_start(clean(message), max(1, width - len(head) - 2))
         rows.append(
             ((head, "dim"), (sign + " ", style), (text, style if log.level in ("warning", "error") else ""))
         )

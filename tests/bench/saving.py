@@ -9,7 +9,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
 import torch
 
@@ -92,27 +94,28 @@ def run() -> bool:
         )
         position = Position(step=STEPS, started_at="2025-03-01T10:00:00")
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        plain, synced = Path(folder) / "plain.pt", Path(folder) / "synced"
         for _ in range(ROUNDS):  # in turn, so that a noisy neighbour meets all of them
             os.sync()
             found = {"the exact state": _seconds(lambda: exact.save(position, preset.training.batch))}
             content = memoryview(layout.resume.read_bytes())
-            plain = Path(folder) / "plain.pt"
             found["torch.save alone, not synced"] = _seconds(lambda: torch.save(state, plain))
             found["of ours: copy of the weights"] = _seconds(lambda: cpu_state(model))
-            found["of ours: serialising"] = _seconds(lambda: torch.save(state, _Nowhere()))  # type: ignore[arg-type]
-            found["of ours: sha256"] = _seconds(lambda data=content: hashlib.sha256(data))  # type: ignore[misc]
+            found["of ours: serialising"] = _seconds(
+                partial(torch.save, state, cast("IO[bytes]", _Nowhere()))
+            )
+            found["of ours: sha256"] = _seconds(partial(hashlib.sha256, content))
             os.sync()
-            synced = Path(folder) / "synced"
-            found["of ours: write and fsync"] = _seconds(lambda data=content: _write_and_sync(synced, data))  # type: ignore[misc]
-            for path in (plain, synced):
-                path.unlink()
+            found["of ours: write and fsync"] = _seconds(partial(_write_and_sync, synced, content))
+            plain.unlink()
+            synced.unlink()
             for name, seconds in found.items():
                 rows.setdefault(name, []).append(seconds)
         megabytes = layout.resume.stat().st_size / (1 << 20)
     minutes = preset.training.save_minutes
     print(
-        f"saving, preset full with {EVENTS:,} events: {parameter_count(model) / 1e6:.1f} M parameters and their AdamW "
-        f"state, {megabytes:,.0f} MB; median of {ROUNDS} rounds, temporary files in {tempfile.gettempdir()}"
+        f"saving, preset full with {EVENTS:,} events: {parameter_count(model) / 1e6:.1f} M parameters and their "
+        f"AdamW state, {megabytes:,.0f} MB; median of {ROUNDS} rounds, temporary files in {tempfile.gettempdir()}"
     )
     print(f"{'':<32}{'s':>8}{'MB/s':>10}{'of ' + format(minutes, 'g') + ' min':>12}")
     medians = {name: statistics.median(seconds) for name, seconds in rows.items()}

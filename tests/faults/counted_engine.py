@@ -1,4 +1,4 @@
-"""An engine that tells, each time that it gets SIGUSR1, how many tasks and clients it has: ``counted_engine.py SOCKET``."""
+"""``counted_engine.py SOCKET``: an engine that tells, at each SIGUSR1, how many tasks and clients it has."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class _Watch:
         if dir_fd is not None:
             return f"{self._paths[dir_fd]}/{os.fspath(path)}" if dir_fd in self._paths else None
         name = os.path.relpath(Path(path).absolute(), self._root)
-        return None if name.startswith("..") else name
+        return None if name == ".." or name.startswith("../") else name
 
     def _pass(self, operation: Operation, act: Callable[[], Any]) -> Any:
         self._disk.before(operation)

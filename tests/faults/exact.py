@@ -33,7 +33,7 @@ from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.supervision.launch import launch
 from logbert_engine.training.plan import read_metrics
 from logbert_engine.training.prepare import prepare
-from tests.faults.harness import DEADLINE_S, eventually, is_alive, same_bits, weights, without_gap
+from tests.faults.harness import eventually, is_alive, same_bits, weights, without_gap
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 Started = subprocess.Popen[bytes]
 _LOOK_S = 0.0005
+DEADLINE_S = 300.0
+"""Generous: of the import of torch by several processes on a busy machine."""
 
 
 class Size(NamedTuple):
@@ -92,6 +94,11 @@ def spec(data: Path, run_dir: Path, size: Size, *more: str) -> RunSpec:
         device="cpu",
         overrides=[*(f"{name}={value}" for name, value in values.items()), *more],
     )
+
+
+def new_run(factory: pytest.TempPathFactory, run: RunLayout, size: Size, *more: str) -> None:
+    """Prepare a directory for a run of a size."""
+    prepare(spec(sessions_of(factory, size), run.root, size, *more))
 
 
 def begin(run: RunLayout, env: Mapping[str, str] | None = None) -> Started:
@@ -172,6 +179,14 @@ def _rank(process: psutil.Process) -> int | None:
     with suppress(psutil.Error, KeyError, ValueError, OSError):
         return int(process.environ()["RANK"])
     return None
+
+
+def imports_torch(process: psutil.Process) -> bool:
+    """Whether a process is on its way through the seconds that this takes."""
+    try:
+        return any("/torch/lib/" in mapped.path for mapped in process.memory_maps())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def send(number: int, processes: Iterable[psutil.Process]) -> None:
@@ -293,6 +308,17 @@ def assert_same(found: Came, wanted: Came) -> None:
         assert same_bits(tensors, wanted.models[path]), f"{path} holds other weights"
 
 
+def goes_on_exactly(run: RunLayout) -> bool:
+    """Whether each attempt that trained began with the very step that came after the last one of the one before."""
+    done, exact = 0, True
+    for event in read_journal(run.journal):
+        if isinstance(event, StageStarted):
+            exact = exact and event.total_step == done
+        elif isinstance(event, Metric):
+            done = event.total_step
+    return exact
+
+
 def assert_whole(run: RunLayout) -> None:
     """Each file under a final name is one that was written whole: it has the digest recorded for it, or parses."""
     for stage in run.stages():
@@ -309,23 +335,27 @@ def assert_whole(run: RunLayout) -> None:
         json.loads(run.results.read_bytes())
 
 
-_references: dict[tuple[object, ...], tuple[Path, Came]] = {}
+_sessions: dict[int, Path] = {}
+_references: dict[tuple[object, ...], Came] = {}
 
 
-def reference(
-    factory: pytest.TempPathFactory, size: Size, *more: str, within_s: float = DEADLINE_S
-) -> tuple[Path, Came]:
-    """The session files of a size, and what a run on them comes to that nothing happens to; trained once."""
+def sessions_of(factory: pytest.TempPathFactory, size: Size) -> Path:
+    """The session files for a size, the same for all runs of it."""
+    if size.sessions not in _sessions:
+        _sessions[size.sessions] = write_varied(factory.mktemp("sessions"), size.sessions)
+    return _sessions[size.sessions]
+
+
+def reference(factory: pytest.TempPathFactory, size: Size, *more: str, within_s: float = DEADLINE_S) -> Came:
+    """What a run of a size comes to that nothing happens to; it is trained once."""
     key = (size, *more)
     if key not in _references:
-        folder = factory.mktemp("undisturbed")
-        data = write_varied(folder / "sessions", size.sessions)
-        run = prepare(spec(data, folder / "run", size, *more))
+        run = prepare(spec(sessions_of(factory, size), factory.mktemp("undisturbed"), size, *more))
         complete(run, within_s=within_s)
         came = came_to(run)
         assert len(came.stages) == 3
         assert set(came.steps) == set(range(1, max(came.steps) + 1)), "a loss for every step"
-        _references[key] = data, came
+        _references[key] = came
     return _references[key]
 
 

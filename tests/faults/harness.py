@@ -49,7 +49,7 @@ class Fault:
     when: str = ""
     """A Python expression over ``args``, ``kwargs``, ``calls`` and ``steps`` that has to hold as well."""
     times: int = 1
-    """How often it happens, in all processes together: one that is started again counts on."""
+    """How often it happens, in all processes together: one that is started again counts on. 0: every time, untold."""
     rank: int | None = 0
     """In which rank; 0 is also a process that is none; None: in any."""
     process: str = ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -76,19 +78,34 @@ def seed_of(model: MaskedModel) -> int:
     return 0
 
 
+def seed_of_stage(stage: StageLayout) -> int:
+    """The seed of which all of a complete stage is."""
+    read_metrics(stage)
+    found = {seed_of(load_model(stage.best)[0]), seed_of(load_export(stage.exported)[0])}
+    return found.pop() if len(found) == 1 else 0
+
+
+@cache
+def digest_of(seed: int) -> str:
+    """The sha256 of the model file of a seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder) / "best_model.pt", small_model(seed), record(seed))
+        return sha256_of(Path(folder) / "best_model.pt")
+
+
 def complete_stage(stage: StageLayout, seed: int, parent: str = "new") -> StageMetrics:
     """All that training leaves in a stage: the models of its epochs, the best of them, its export, its figures."""
     for epoch in range(1, EPOCHS + 1):
         save_model(stage.epoch(epoch), small_model(seed + epoch - EPOCHS), record(seed))
     save_model(stage.best, small_model(seed), record(seed))
     export(stage.exported, small_model(seed), record(seed))
-    made = metrics(stage, seed, parent)
+    made = metrics(stage, seed, digest_of(seed), parent)
     write_metrics(stage, made)
     return made
 
 
-def metrics(stage: StageLayout, seed: int, parent: str = "new") -> StageMetrics:
-    """The figures of a stage whose best model lies in its place."""
+def metrics(stage: StageLayout, number: int, sha256: str, parent: str = "new") -> StageMetrics:
+    """Figures of a stage, which differ with the number."""
     epochs = [
         EpochResult(
             epoch=epoch,
@@ -121,9 +138,9 @@ def metrics(stage: StageLayout, seed: int, parent: str = "new") -> StageMetrics:
         batch=8,
         parent=parent,
         checkpoint=f"{stage.name}/checkpoints/best_model.pt",
-        sha256=sha256_of(stage.best),
+        sha256=sha256,
         started_at="2025-03-01T10:00:00",
-        finished_at=f"2025-03-01T10:00:{seed:02d}",
+        finished_at=f"2025-03-01T10:00:{number:02d}",
         figures={"step": [9, 18], "loss": [0.5, 0.25], "lr": [0.001, 0.0005]},
     )
 
@@ -147,7 +164,7 @@ def _read_best(stage: StageLayout) -> int:
 
 
 def _save_metrics(stage: StageLayout, number: int) -> None:
-    write_metrics(stage, metrics(stage, number))
+    write_metrics(stage, metrics(stage, number, digest_of(1)))
 
 
 def _read_metrics(stage: StageLayout) -> int:

@@ -36,7 +36,10 @@ def varied_sessions(folder: Path, sessions: int = 120) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(5)
     records = [
-        {"session_id": i, "event_sequence": [1, *(rng.randrange(2, 9) for _ in range(rng.randrange(4, 12))), 9]}
+        {
+            "session_id": i,
+            "event_sequence": [1, *(rng.randrange(2, 9) for _ in range(rng.randrange(4, 12))), 9],
+        }
         for i in range(sessions)
     ]
     (folder / "preprocessed_logs_2025-01-01.json").write_text(json.dumps(records))

@@ -17,7 +17,6 @@ from logbert_engine.protocol.events import JournalEvent
 from logbert_engine.rundir.aftermath import settled
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.plan import resume_words
-from logbert_engine.training.prepare import prepare
 from tests.faults.exact import (
     LONG,
     SMALL,
@@ -33,8 +32,8 @@ from tests.faults.exact import (
     complete,
     end_of,
     last_end,
+    new_run,
     reference,
-    spec,
     team_of,
 )
 
@@ -149,8 +148,8 @@ def test_a_run_killed_at_random_instants_comes_to_the_same_bits(
     kills: int,
     record_property: Record,
 ) -> None:
-    data, undisturbed = reference(tmp_path_factory, size)
-    prepare(spec(data, real_run.root, size))
+    undisturbed = reference(tmp_path_factory, size, within_s=1800)
+    new_run(tmp_path_factory, real_run, size)
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     tally = killed_over_and_over(real_run, undisturbed, kills, seed, size)
@@ -166,8 +165,8 @@ def test_two_ranks_killed_at_random_instants_come_to_the_same_bits(
     real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, kills: int, record_property: Record
 ) -> None:
     size = SMALL._replace(nproc=2)
-    data, undisturbed = reference(tmp_path_factory, size)
-    prepare(spec(data, real_run.root, size))
+    undisturbed = reference(tmp_path_factory, size, within_s=1800)
+    new_run(tmp_path_factory, real_run, size)
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     tally = killed_over_and_over(real_run, undisturbed, kills, seed, size)
@@ -181,8 +180,8 @@ def test_three_ranks_come_to_the_same_bits_after_a_kill(
     real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, record_property: Record
 ) -> None:
     size = SMALL._replace(nproc=3)
-    data, undisturbed = reference(tmp_path_factory, size)
-    prepare(spec(data, real_run.root, size))
+    undisturbed = reference(tmp_path_factory, size, within_s=1800)
+    new_run(tmp_path_factory, real_run, size)
     watch = Watch(real_run)
     supervisor = begin(real_run)
     assert watch.until_step(20, supervisor)

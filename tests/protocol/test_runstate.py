@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.protocol.events import (
+    BackedOff,
     DataReady,
     EpochEnded,
+    Health,
     JournalEvent,
     Log,
     Metric,
@@ -26,19 +28,46 @@ from logbert_engine.protocol.runstate import KEPT_LOG_LINES, RunState
 
 
 def plans(sessions: int = 0) -> list[StagePlan]:
-    steps = 10 if sessions else 0
+    steps, batch = (10, 8) if sessions else (0, 0)
     return [
-        StagePlan(index=i, name=f"stage_{i}", ratio=i / 2, epochs=2, sessions=i * sessions, steps=steps)
+        StagePlan(
+            index=i, name=f"stage_{i}", ratio=i / 2, epochs=2, sessions=i * sessions, steps=steps, batch=batch
+        )
         for i in (1, 2)
     ]
 
 
-def opened(attempt: int = 1) -> RunOpened:
-    return RunOpened(attempt=attempt, pid=7, host="here", preset="test", device="cpu", stages=plans())
+def opened(attempt: int = 1, device: str = "cpu", world_size: int = 1) -> RunOpened:
+    return RunOpened(
+        attempt=attempt,
+        pid=7,
+        host="here",
+        preset="test",
+        device=device,
+        world_size=world_size,
+        stages=plans(),
+    )
 
 
 def data_ready() -> DataReady:
     return DataReady(files=1, sessions=20, unique=9, events=5, train=18, valid=2, stages=plans(9))
+
+
+def backed_off(micro_batch: int, before: int, step: int = 4, world_size: int = 1) -> BackedOff:
+    return BackedOff(
+        stage=1,
+        step=step,
+        micro_batch=micro_batch,
+        before=before,
+        cause="out_of_memory",
+        message="out of host memory",
+        device="cpu",
+        world_size=world_size,
+    )
+
+
+def health(finding: str, step: int = 4, stage: int = 1) -> Health:
+    return Health(stage=stage, step=step, finding=finding, message=f"it is {finding}")
 
 
 def metric(stage: int, step: int, total: int, **more: float) -> Metric:
@@ -185,13 +214,93 @@ def test_two_runs_share_no_state():
     assert (other.stages, other.logs, other.curve.step) == ([], [], [])
 
 
+def test_a_back_off_holds_over_attempts_and_stages_on_the_same_terms():
+    state = folded(opened(), data_ready(), StageStarted(stage=1, micro_batch=8), metric(1, 4, 4))
+    assert (state.micro_batch, state.back_off) == (8, None)
+    folded(backed_off(4, 8), state=state)
+    assert (state.micro_batch, state.largest_micro_batch) == (4, 8)
+    folded(opened(2), data_ready(), state=state)
+    assert state.back_off is not None
+    folded(StageStarted(stage=1, step=4, total_step=4, micro_batch=4), state=state)
+    assert (state.micro_batch, state.back_off.step, state.attempt) == (4, 4, 2)
+    folded(stage_ended(1), StageStarted(stage=2, total_step=10, micro_batch=4), state=state)
+    assert state.back_off is not None
+    folded(RunEnded(state="paused"), state=state)
+    assert state.back_off is not None, "a resume will train so"
+
+
+def test_a_back_off_ends_on_another_device_with_other_processes_or_where_the_batch_is_as_small():
+    one = folded(opened(), data_ready(), StageStarted(stage=1, micro_batch=8), backed_off(4, 8))
+    folded(opened(2, device="cuda"), data_ready(), StageStarted(stage=1, micro_batch=8), state=one)
+    assert one.back_off is None
+    two = folded(opened(), data_ready(), StageStarted(stage=1, micro_batch=8), backed_off(4, 8))
+    folded(opened(2, world_size=2), data_ready(), StageStarted(stage=1, micro_batch=4), state=two)
+    assert (two.world_size, two.largest_micro_batch, two.back_off) == (2, 4, None)
+    small = data_ready()
+    small.stages[1] = msgspec.structs.replace(small.stages[1], batch=4)
+    three = folded(opened(), small, StageStarted(stage=1, micro_batch=8), backed_off(4, 8))
+    folded(stage_ended(1), StageStarted(stage=2, total_step=10, micro_batch=4), state=three)
+    assert three.back_off is None
+
+
+def test_a_finding_about_the_loss_stays_until_it_has_passed():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 4, 4), health("rising"))
+    assert state.health.finding == "rising"
+    folded(health("recovered", step=6), state=state)
+    assert state.health is None
+    folded(health("stalling", step=8), RunEnded(state="paused"), state=state)
+    folded(opened(2), StageStarted(stage=1, step=8, total_step=8), state=state)
+    assert state.health.finding == "stalling", "a resume goes on with what the worker knew"
+    folded(stage_ended(1), StageStarted(stage=2, total_step=10), state=state)
+    assert state.health is None
+
+
+def test_a_finding_about_steps_that_are_trained_again_is_forgotten_with_them():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 9, 9), health("rising", step=9))
+    folded(opened(2), state=state)
+    assert state.health is not None
+    folded(StageStarted(stage=1, step=5, total_step=5), state=state)
+    assert state.health is None
+
+
+OLDER = [
+    b'{"kind":"run_opened","seq":1,"t":1.5,"attempt":1,"pid":7,"host":"here","preset":"test","device":"cpu",'
+    b'"stages":[{"index":1,"name":"stage_1_100pct","ratio":1.0,"epochs":2}]}',
+    b'{"kind":"data_ready","seq":2,"files":1,"sessions":20,"unique":9,"events":5,"train":18,"valid":2,'
+    b'"stages":[{"index":1,"name":"stage_1_100pct","ratio":1.0,"epochs":2,"sessions":18,"unique":9,"steps":10}]}',
+    b'{"kind":"stage_started","seq":3,"stage":1,"parent":"new"}',
+    b'{"kind":"metric","seq":4,"stage":1,"epoch":1,"step":5,"steps":10,"total_step":5,"loss":0.5,"lr":0.1}',
+    b'{"kind":"run_ended","seq":5,"state":"failed","reason":"killed","signal":9}',
+]
+"""Lines of a journal from before there were several processes and a memory policy."""
+
+
+def test_a_journal_without_the_later_fields_loads():
+    state = RunState()
+    for line in OLDER:
+        state.apply(decode_event(line))
+    assert (state.phase, state.attempt, state.stages[0].step) == ("failed", 1, 5)
+    assert (state.world_size, state.micro_batch, state.largest_micro_batch) == (1, 0, 0)
+    assert (state.back_off, state.health) == (None, None)
+    again = msgspec.json.decode(msgspec.json.encode(state), type=RunState)
+    assert msgspec.json.encode(again) == msgspec.json.encode(state)
+
+
 _floats = st.none() | st.floats(0, 100)
 _stages = st.integers(-1, 4)
 _events = st.one_of(
-    st.builds(opened, st.integers(1, 3)),
+    st.builds(opened, st.integers(1, 3), st.sampled_from(["cpu", "cuda"]), st.integers(1, 3)),
     st.builds(data_ready),
     st.builds(Progress, phase=st.text(max_size=5), done=st.floats(0, 1), total=st.floats(0, 1)),
-    st.builds(StageStarted, stage=_stages, step=st.integers(0, 9), total_step=st.integers(0, 30)),
+    st.builds(
+        StageStarted,
+        stage=_stages,
+        step=st.integers(0, 9),
+        total_step=st.integers(0, 30),
+        micro_batch=st.integers(0, 9),
+    ),
+    st.builds(backed_off, st.integers(1, 9), st.integers(1, 9), st.integers(0, 9), st.integers(1, 3)),
+    st.builds(health, st.sampled_from(["rising", "stalling", "recovered"]), st.integers(0, 9), _stages),
     st.builds(
         Metric,
         stage=_stages,
@@ -228,6 +337,7 @@ def test_a_snapshot_and_the_rest_equal_the_whole_whatever_the_journal_holds(even
     for event in stamped:
         whole.apply(event)
         whole.time_left()
+        assert whole.back_off is None or whole.back_off.micro_batch == whole.micro_batch
     part = RunState()
     for event in stamped[:cut]:
         part.apply(event)

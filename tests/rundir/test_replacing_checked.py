@@ -67,7 +67,8 @@ def test_a_written_file_verifies_and_has_one_digest(tmp_path: Path) -> None:
 def test_the_sums_are_in_the_format_of_sha256sum(tmp_path: Path) -> None:
     put(tmp_path / "epoch_1.pt", OLD)
     put(tmp_path / "best_model.pt", NEW)
-    lines = (tmp_path / SUMS).read_text().splitlines()
+    first, *lines = (tmp_path / SUMS).read_text().splitlines()
+    assert first.startswith("# sha256 of the lines below: ")
     assert lines == [f"{sha256_of(tmp_path / n)}  {n}" for n in ("best_model.pt", "epoch_1.pt")]
 
 

@@ -23,7 +23,7 @@ from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training import position as exact
-from logbert_engine.training.position import Exact, Origin, Position
+from logbert_engine.training.position import Exact, Origin, Position, save_interval
 from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.step import Updater, accumulate, batch_weight, make_optimizer
@@ -253,3 +253,12 @@ def test_how_far_a_run_goes_and_where_it_runs_do_not_matter(config: RunConfig) -
     longer = changed(changed(longer, "training", micro_batch=2, log_every=1), "workers", nproc=2)
     elsewhere = msgspec.structs.replace(longer, device="cpu", documented={})
     assert exact.origin("stage_1_10pct", elsewhere, "f", "p") == own
+
+
+@pytest.mark.parametrize(
+    ("wanted", "took", "expected"), [(300, 1.0, 300), (300, 6.0, 300), (300, 8.0, 400), (300, 60.0, 600)]
+)
+def test_a_slow_disk_is_saved_to_less_often_but_at_most_half_as_often(
+    wanted: float, took: float, expected: float
+) -> None:
+    assert save_interval(wanted, took) == pytest.approx(expected)

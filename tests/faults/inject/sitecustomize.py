@@ -77,6 +77,8 @@ class _Fault:
 
     def _claim(self) -> bool:
         """Take one of the times that it may happen, over all processes together; a file tells of each."""
+        if self._spec.get("times", 1) == 0:
+            return True
         for number in range(self._spec.get("times", 1)):
             mark = Path(self._spec["marks"]) / str(number)
             try:
