@@ -61,9 +61,12 @@ def end_worker(run: RunLayout, wish: Wish) -> RunState:
     before = look(run)
     if before.holder is None:
         raise RunError(f"no worker is at work on {run.root}: the run is {before.state.phase}.")
-    control.request(run, wish)
-    while (now := holder(run)) is not None and now.pid == before.holder.pid:
+    now = holder(run)  # to read the journal has taken a while: a worker started meanwhile is not to be ended
+    if now is not None and now.pid == before.holder.pid:
+        control.request(run, wish)
+    while now is not None and now.pid == before.holder.pid:
         time.sleep(_LOOK_S)
+        now = holder(run)
     if now is not None:
         raise RunError(
             f"the worker of {run.root} has ended, and {now} is at work on it already: "

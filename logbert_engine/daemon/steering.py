@@ -13,6 +13,7 @@ from logbert_engine.rundir import control
 from logbert_engine.rundir.control import Wish
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import holder
+from logbert_engine.rundir.processes import ProcessIdentity
 from logbert_engine.training.plan import resume_words
 
 if TYPE_CHECKING:
@@ -79,9 +80,10 @@ async def restart_stage(engine: Engine, _client: Connection, params: RunRef) -> 
         await run.look()
         _refuse_when_finished(run)
         await _let_leave(run)
-        if run.child is not None or await _held(run):
+        at_work = await _at_work(run)
+        if run.child is not None or at_work is not None:
             await _ask(run, "stop")
-            await _until_gone(run)
+            await _until_gone(run, at_work)
             _refuse_when_finished(run)
         await engine.runs.launch(run, restart_stage=True)
     return Done(message="going back to the last complete stage: the next one is trained again from its start")
@@ -90,7 +92,7 @@ async def restart_stage(engine: Engine, _client: Connection, params: RunRef) -> 
 async def _ask(run: Run, wish: Wish) -> None:
     if run.child is not None and not run.state.active:
         await _until_opened(run)
-    if not await _held(run):
+    if await _at_work(run) is None:
         raise RunError(f"no worker is at work on {run.run_dir}: the run is {run.state.phase}.")
     await asyncio.to_thread(control.request, run.layout, wish)
     run.watch()
@@ -108,20 +110,24 @@ async def _until_opened(run: Run) -> None:
 
 async def _let_leave(run: Run) -> None:
     """A worker that has journaled its end may need a moment to free its memory and be gone."""
-    at_work = await asyncio.to_thread(holder, run.layout)
+    at_work = await _at_work(run)
     pids = {at_work.pid} if at_work is not None else set()
     if run.child is not None:
         pids.add(run.child.process.pid)
     if run.state.ended is not None and pids == {run.state.pid}:
-        await _until_gone(run)
+        await _until_gone(run, at_work)
 
 
-async def _until_gone(run: Run) -> None:
-    leaving = await asyncio.to_thread(holder, run.layout)
+async def _until_gone(run: Run, leaving: ProcessIdentity | None) -> None:
+    """Wait for a worker's end.
+
+    Raises:
+        RunError: it does not come, or somebody else has started another one.
+    """
     try:
         async with asyncio.timeout(STOPPING_S):
             while True:
-                now = await asyncio.to_thread(holder, run.layout)
+                now = await _at_work(run)
                 if run.child is None and now is None:
                     break
                 if run.child is None and now is not None and leaving is not None and now.pid != leaving.pid:
@@ -137,14 +143,14 @@ async def _until_gone(run: Run) -> None:
     await run.look()
 
 
-async def _held(run: Run) -> bool:
-    return await asyncio.to_thread(holder, run.layout) is not None
+async def _at_work(run: Run) -> ProcessIdentity | None:
+    return await asyncio.to_thread(holder, run.layout)
 
 
 async def _refuse_when_at_work(run: Run) -> None:
     if run.child is not None:
         raise RunError(f"process {run.child.process.pid} is at work on {run.run_dir} already.")
-    at_work = await asyncio.to_thread(holder, run.layout)
+    at_work = await _at_work(run)
     if at_work is not None:
         raise RunError(f"{at_work} is at work on {run.run_dir} already.")
 

@@ -4,7 +4,7 @@ session, never with the text of the files."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from logbert_engine.data.contract import EventId, Rejected, Session
 from logbert_engine.data.reading import sessions_in
-from logbert_engine.data.source import naming, opened
+from logbert_engine.data.source import BrokenFileError, naming, opened
 from logbert_engine.data.times import day_at
 from logbert_engine.rundir.atomic import sync_file, sync_folder
-from logbert_engine.rundir.checksums import record_sums
+from logbert_engine.rundir.checksums import record_sums, sha256_of
 
 FORMAT = 2
 """Of the store. Part of the fingerprint, so that a store of another format is never opened."""
@@ -59,6 +59,9 @@ class StoreMeta(msgspec.Struct, kw_only=True):
     sessions: int
     sequences: int
     rejected: int
+    """Entries of the list of what could not be used."""
+    broken: int
+    """Files among them that could not be used to their end."""
     first_day: str
     last_day: str
 
@@ -91,6 +94,8 @@ class _Growing:
             "position_of": array("i"),
             "name_at": array("q"),
         }
+        self.keys = array("q")
+        """A hash of what makes a session the same as another: its id, its events and its time."""
         self._known: dict[bytes, int] = {}
         self._append = [column.append for column in self.rows.values()]
         self._names = names
@@ -122,7 +127,29 @@ class _Growing:
         )
         for append, value in zip(self._append, row, strict=True):
             append(value)
+        # Where a session tells no time of its own, ids may count from the same number in each file.
+        self.keys.append(hash((line, digest, session.time, file if session.timestamp is None else -1)))
         self._names_end += len(line)
+
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        """Sessions that are there a second time and the one that each of them repeats, as rows.
+
+        Two of a million different ones are taken for the same with a probability of 3e-8.
+        """
+        _, first, group = np.unique(np.asarray(self.keys), return_index=True, return_inverse=True)
+        again = np.ones(len(self.keys), dtype=bool)
+        again[first] = False
+        rows = np.flatnonzero(again)
+        yield from zip(rows.tolist(), first[group[rows]].tolist(), strict=True)
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """Take sessions out. Of each sequence one has to stay."""
+        kept = np.ones(len(self.keys), dtype=bool)
+        kept[rows] = False
+        for row in rows:
+            self.counts[self.rows["sequence_of"][row]] -= 1
+        for name, column in self.rows.items():
+            self.rows[name] = array(column.typecode, np.asarray(column)[kept].tobytes())
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The finished columns; rows are in the order of time."""
@@ -153,33 +180,92 @@ def time_order(time: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(filled, kind="stable")
 
 
+class _Quarantine:
+    """The list of what cannot be used."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self.entries = self.files = 0
+        self._lines = lines
+
+    def put(self, rejected: Rejected) -> None:
+        self._lines.write(msgspec.json.encode(rejected) + b"\n")
+        self.entries += 1
+
+    def put_file(self, file: Path, position: int, reason: str) -> None:
+        self.put(Rejected(file=str(file), position=position, reason=reason, rest=True))
+        self.files += 1
+
+
+def _originals(files: Sequence[Path]) -> dict[Path, Path]:
+    """Files with the content of an earlier one, and that one. Only files of equal size are read for it."""
+    of_size: dict[int, list[Path]] = {}
+    for file in files:
+        with naming(file):
+            of_size.setdefault(file.stat().st_size, []).append(file)
+    found: dict[Path, Path] = {}
+    for size, alike in of_size.items():
+        first: dict[str, Path] = {}
+        for file in alike if size and len(alike) > 1 else ():
+            with naming(file):
+                original = first.setdefault(sha256_of(file), file)
+            if original != file:
+                found[file] = original
+    return found
+
+
+def _put_repeated_aside(growing: _Growing, aside: _Quarantine, files: Sequence[Path]) -> None:
+    rows = growing.rows
+    repeated = []
+    for row, original in growing.repeated():
+        place = f"record {rows['position_of'][original]} of {files[rows['file_of'][original]]}"
+        reason = f"it repeats {place}: the same session_id, events and time"
+        file = str(files[rows["file_of"][row]])
+        aside.put(Rejected(file=file, position=rows["position_of"][row], reason=reason))
+        repeated.append(row)
+    if repeated:
+        growing.remove(repeated)
+
+
 def compile_into(folder: Path, fingerprint: str, files: Sequence[Path], progress: Progress | None) -> None:
     """Write the store of some session files into an empty folder, safely on the disk when this returns.
 
-    The digests of all its files are in its SHA256SUMS.
+    What cannot be used is listed in it: records, the rest of a file from where it is broken, files that hold the
+    same as another, and sessions that are there a second time. The digests of all its files are in its SHA256SUMS.
 
     Raises:
-        DataError: a file cannot be read or is cut short.
+        DataError: a file cannot be read.
         OSError: the folder cannot be written.
     """
     total = 0
     for file in files:
         with naming(file):
             total += file.stat().st_size
-    rejected = done = 0
+    done = 0
     with (folder / NAMES).open("wb") as names, (folder / REJECTED).open("wb") as quarantine:
-        growing = _Growing(names)
+        growing, aside = _Growing(names), _Quarantine(quarantine)
+        originals = _originals(files)
         for number, file in enumerate(files):
+            if file in originals:
+                aside.put_file(file, 0, f"it holds the same as {originals[file]}, whose sessions count once")
+                done += file.stat().st_size
+                continue
             with opened(file) as source:
-                for record, found in enumerate(sessions_in(source)):
-                    if isinstance(found, Rejected):
-                        quarantine.write(msgspec.json.encode(found) + b"\n")
-                        rejected += 1
-                    else:
-                        growing.add(found, number)
-                    if progress is not None and record % _REPORT_EACH == _REPORT_EACH - 1:
-                        progress(min(total, done + source.consumed()), total)
+                position = 0
+                try:
+                    with naming(file):
+                        source.verify()
+                    for found in sessions_in(source):
+                        position = found.position + 1
+                        if isinstance(found, Rejected):
+                            aside.put(found)
+                        else:
+                            growing.add(found, number)
+                        if progress is not None and position % _REPORT_EACH == 0:
+                            progress(min(total, done + source.consumed()), total)
+                except BrokenFileError as error:
+                    aside.put_file(file, position, str(error).replace(str(file), "the file", 1))
                 done += source.consumed()
+        _put_repeated_aside(growing, aside, files)
         for written in (names, quarantine):
             written.flush()
             sync_file(written.fileno())
@@ -199,7 +285,8 @@ def compile_into(folder: Path, fingerprint: str, files: Sequence[Path], progress
         files=[str(file) for file in files],
         sessions=len(time),
         sequences=len(growing.counts),
-        rejected=rejected,
+        rejected=aside.entries,
+        broken=aside.files,
         first_day=day_at(float(known.min())) if len(known) else "",
         last_day=day_at(float(known.max())) if len(known) else "",
     )

@@ -41,9 +41,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """Place in its file, from 0."""
 
 
-class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that could not be used."""
+class Rejected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A record that could not be used, or the rest of a file from there on."""
 
     file: str
     position: int
     reason: str
+    rest: bool = False
+    """Whether nothing from ``position`` on can be used: of how many records that is cannot be told."""

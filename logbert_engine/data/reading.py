@@ -12,9 +12,8 @@ from logbert_engine.data.contract import Rejected, Session, SessionRecord
 from logbert_engine.data.elements import BROKEN, NotRecords, elements
 from logbert_engine.data.files import is_lines, session_files
 from logbert_engine.data.parsing import Unusable, session_of
-from logbert_engine.data.source import Source, naming, opened
+from logbert_engine.data.source import BrokenFileError, Source, naming, opened
 from logbert_engine.data.times import day_of, seconds_of
-from logbert_engine.protocol.errors import DataError
 
 __all__ = ["IN_MEMORY", "read_sessions", "session_files", "sessions_in"]
 
@@ -25,6 +24,10 @@ _LONGEST_LINE = IN_MEMORY
 _MEND = "Write the file again, or take it out of the directory."
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises: not JSON or not of this shape, not UTF-8, nested too deep."""
+
+
+class _Broken(Exception):
+    """A document is broken at some place."""
 
 
 class _Wrapped(msgspec.Struct):
@@ -40,8 +43,9 @@ def read_sessions(file: Path) -> Iterator[Session | Rejected]:
     """The sessions of a file in its order; a record that cannot be used comes as ``Rejected``.
 
     Raises:
-        DataError: the file cannot be read, is cut short or is not made of session records. In a file of JSON
-            lines a line that is not JSON is a rejected record.
+        BrokenFileError: it is cut short, damaged or not made of session records; those before the place come
+            first, where there are any. In a file of JSON lines a line that is not JSON is a rejected record.
+        DataError: the file cannot be read.
     """
     with opened(file) as source:
         yield from sessions_in(source)
@@ -84,7 +88,7 @@ def _lines(source: Source) -> Iterator[tuple[int, Any]]:
     position = 0
     while line := source.content.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
-            raise DataError(
+            raise BrokenFileError(
                 f"{source.path} is not made of JSON lines: line {position + 1} is longer than "
                 f"{_LONGEST_LINE >> 20} MiB. Name a file that holds one JSON document .json."
             )
@@ -94,17 +98,20 @@ def _lines(source: Source) -> Iterator[tuple[int, Any]]:
 
 
 def _document(source: Source, in_memory: int) -> Iterator[tuple[int, Any]]:
-    content = source.content.read(in_memory + 1)
-    if len(content) <= in_memory:
-        return enumerate(_decoded(source.path, content))
-    del content
+    try:
+        content = source.content.read(in_memory + 1)
+        if len(content) <= in_memory:
+            return enumerate(_decoded(source.path, content))
+        del content
+    except (EOFError, _Broken):
+        pass  # to stream it gives what comes before the place where it is broken
     source.rewind()
     return _streamed(source)
 
 
 def _decoded(path: Path, content: bytes) -> list[msgspec.Raw]:
     if not content or content.isspace():
-        raise DataError(f"{path} is empty. {_MEND}")
+        raise BrokenFileError(f"{path} is empty. {_MEND}")
     try:
         try:
             return _decode_array(content)
@@ -113,21 +120,19 @@ def _decoded(path: Path, content: bytes) -> list[msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise _not_sessions(path) from error
     except RecursionError as error:
-        raise DataError(f"{path} is nested too deep to be a session file. {_MEND}") from error
+        raise BrokenFileError(f"{path} is nested too deep to be a session file. {_MEND}") from error
     except msgspec.DecodeError as error:
-        if "truncated" in str(error):
-            message = f"{path} is cut short: its JSON breaks off at byte {len(content)}. {_MEND}"
-        elif "trailing" in str(error):
-            message = f"{path}: {error}. A file with one JSON object a line is to be named .jsonl."
-        else:
-            message = f"{path} is not JSON: {error}. {_MEND}"
-        raise DataError(message) from error
+        if "trailing" not in str(error):
+            raise _Broken from error
+        raise BrokenFileError(
+            f"{path}: {error}. A file with one JSON object a line is to be named .jsonl."
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason}. {_MEND}") from error
+        raise BrokenFileError(f"{path} is not UTF-8 text: {error.reason}. {_MEND}") from error
 
 
-def _not_sessions(path: Path) -> DataError:
-    return DataError(
+def _not_sessions(path: Path) -> BrokenFileError:
+    return BrokenFileError(
         f'{path} is not a session file: a JSON array of sessions or {{"sessions": [...]}} is expected. '
         "A file with one JSON object a line is to be named .jsonl."
     )
@@ -142,9 +147,9 @@ def _streamed(source: Source) -> Iterator[tuple[int, Any]]:
     except NotRecords as error:
         raise _not_sessions(source.path) from error
     except BROKEN as error:
-        reason = str(error).partition("\n")[0].strip()
+        reason = str(error).partition("\n")[0].strip().rstrip(".")
         what = "is cut short" if "premature EOF" in reason else "cannot be read"
-        raise DataError(
+        raise BrokenFileError(
             f"{source.path} {what} after {position} sessions, at about byte {source.content.tell()}: "
             f"{reason}. {_MEND}"
         ) from error

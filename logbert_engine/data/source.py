@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,7 +16,12 @@ from logbert_engine.protocol.errors import DataError
 
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20
 _MEND = "Fetch or write the file again, or take it out of the directory."
+
+
+class BrokenFileError(DataError):
+    """What a file holds is damaged, cut short or nothing that it should be. The file system is not to blame."""
 
 
 @contextmanager
@@ -22,17 +29,20 @@ def naming(path: Path) -> Iterator[None]:
     """Turn what reading a file can raise into one sentence that names it.
 
     Raises:
-        DataError: the file cannot be read, or its gzip data is damaged or cut short.
+        BrokenFileError: its gzip data is damaged or cut short.
+        DataError: the file cannot be read.
     """
     try:
         yield
     except EOFError as error:
         size = path.stat().st_size
-        raise DataError(
+        raise BrokenFileError(
             f"{path} is cut short: its gzip data breaks off at byte {size} of the file. {_MEND}"
         ) from error
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged: its gzip data cannot be unpacked ({error}). {_MEND}") from error
+        raise BrokenFileError(
+            f"{path} is damaged: its gzip data cannot be unpacked ({error}). {_MEND}"
+        ) from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
 
@@ -51,6 +61,22 @@ class Source:
         """Bytes of the file on disk read so far."""
         return self.packed.tell()
 
+    def verify(self) -> None:
+        """Read a packed file to its end, where the checksum of its text stands, and go back to its beginning.
+
+        A file that is cut short has no checksum: what is there of it passes.
+
+        Raises:
+            gzip.BadGzipFile, zlib.error: its text is not what was packed.
+            OSError: it cannot be read.
+        """
+        if self.packed is self.content:
+            return
+        with suppress(EOFError):
+            while self.content.read(_BLOCK):
+                pass
+        self.rewind()
+
     def rewind(self) -> None:
         """Go back to the first byte of the text."""
         self.content.seek(0)
@@ -66,7 +92,10 @@ def opened(path: Path) -> Iterator[Source]:
         DataError: it cannot be read. Reads from the source itself are to be wrapped in ``naming``.
     """
     with naming(path):
-        packed = path.open("rb")
+        packed: BinaryIO = path.open("rb")
+        if os.fstat(packed.fileno()).st_size == 0:  # to read one that the system makes up might wait for ever
+            packed.close()
+            packed = io.BytesIO()
     with packed:
         with naming(path):
             is_gzip = packed.read(2) == _GZIP

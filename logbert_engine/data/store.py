@@ -84,7 +84,9 @@ class Store:
     """Names; an empty one stands for unknown."""
     files: list[str]
     rejected: int
-    """Records that could not be used."""
+    """Entries in the list of what could not be used: records, and rests of files."""
+    broken: int
+    """Files that could not be used, from some place on or at all."""
     first_day: str
     """``YYYY-MM-DD`` (UTC), or an empty string when no session tells its time."""
     last_day: str
@@ -195,6 +197,7 @@ def _load(folder: Path) -> Store | None:
         files=meta.files,
         names=names,
         rejected=meta.rejected,
+        broken=meta.broken,
         first_day=meta.first_day,
         last_day=meta.last_day,
         **columns,
@@ -241,21 +244,42 @@ def _clear_abandoned(stores: Path) -> None:
 
 
 def _refuse_rejected(store: Store, max_rejected: float) -> None:
-    records = store.n_sessions + store.rejected
-    if store.n_sessions and store.rejected <= max_rejected * records:
+    records, files = store.n_sessions + store.rejected, len(store.files)
+    too_many_files = store.broken > max_rejected * files
+    if store.n_sessions and not too_many_files and store.rejected <= max_rejected * records:
         return
     if not store.rejected:
         where = store.files[0] if len(store.files) == 1 else f"any of {len(store.files)} files"
         raise DataError(f"there are no sessions in {where}: give files that hold some.")
-    with store.rejected_path.open("rb") as file:
-        first = msgspec.json.decode(file.readline(), type=Rejected)
-    seen = (
-        f"The first is record {first.position} of {first.file}: {first.reason}. "
-        f"All are listed in {store.rejected_path}"
-    )
+    first = _place(_first_rejected(store, rest=too_many_files))
+    seen = f"The first is {first}. All are listed in {store.rejected_path}"
     if not store.n_sessions:
         raise DataError(f"none of {records} records can be used. {seen}.")
+    if too_many_files:
+        raise DataError(
+            f"{store.broken} of {files} files ({store.broken / files:.1%}) cannot be used whole; the limit is "
+            f"{max_rejected:.1%}. {seen}; mend the files, take them out, or raise the limit (max_rejected)."
+        )
     raise DataError(
         f"{store.rejected} of {records} records ({store.rejected / records:.1%}) cannot be used; the limit "
         f"is {max_rejected:.1%}. {seen}; mend the files or raise the limit (max_rejected)."
     )
+
+
+def _first_rejected(store: Store, *, rest: bool = False) -> Rejected:
+    """The first entry of the list; with ``rest`` the first that tells of a file instead of a record."""
+    with store.rejected_path.open("rb") as file:
+        for line in file:
+            found = msgspec.json.decode(line, type=Rejected)
+            if found.rest or not rest:
+                return found
+    raise StorageError(
+        f"{store.rejected_path} is not what {store.path} says it is: remove that folder, try again."
+    )
+
+
+def _place(rejected: Rejected) -> str:
+    where = f"record {rejected.position} of {rejected.file}"
+    if rejected.rest:
+        where = f"{rejected.file}, from record {rejected.position} on" if rejected.position else rejected.file
+    return f"{where}: {rejected.reason.removesuffix('.')}"

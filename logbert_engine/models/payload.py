@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,7 +100,10 @@ def _read_payload(path: Path, kind: str) -> dict[str, Any]:
             _verify(path)
         else:  # copied elsewhere, away from its digest, or the digests are lost
             _check_archive(path)
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        if not zipfile.is_zipfile(path):  # ours are; torch would try the older formats
+            raise zipfile.BadZipFile(str(path))
+        with warnings.catch_warnings(action="ignore"):  # about foreign content, which is refused in a sentence
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or payload.get("kind") != kind:
         raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
     if payload.get("format") != FORMAT:

@@ -26,7 +26,10 @@ def processes(count: int) -> str:
 
 
 def micro_batch(run: RunState) -> str:
-    """``micro-batch 4 of 8`` (of each rank, where there are several), with the reason where memory ran short; empty before the first stage."""
+    """``micro-batch 4 of 8``, with the reason where memory ran short; empty before the first stage.
+
+    Of several ranks it is that of each: its share of the batch is the larger number.
+    """
     if not run.micro_batch:
         return ""
     most = run.largest_micro_batch
@@ -57,11 +60,14 @@ def batches(preset: PresetInfo) -> str:
 
 
 def batch_schedule(preset: PresetInfo) -> str:
-    """The batch in words: ``8``, or ``2, and 4 from 50% of the data on``."""
+    """The batch in words: ``8``, or ``2, from 50% of the data on 4, from 100% on 8``."""
     if not preset.batch_by_ratio:
         return str(preset.batch)
     first, *later = preset.batch_by_ratio
-    return str(first[1]) + "".join(f", {batch} from {share:.0%} of the data on" for share, batch in later)
+    words = str(first[1])
+    for number, (share, batch) in enumerate(later):
+        words += f", from {share:.0%}{' on' if number else ' of the data on'} {batch}"
+    return words
 
 
 def wanted_processes(nproc: int | Literal["auto"]) -> str:

@@ -132,6 +132,7 @@ def _replace_keeping(temporary: Path, path: Path, previous: Path) -> None:
         return
     try:
         temporary.replace(path)
+        sync_folder(path.parent)  # else the second rename may be on the disk without the first
         second.replace(previous)
     finally:
         with suppress(OSError):

@@ -95,6 +95,15 @@ def forget_digests(folder: Path, *paths: Path) -> None:
     _update(folder, {_name(path, folder): set() for path in paths})
 
 
+def forget_missing(folder: Path) -> None:
+    """Record digests of those files alone that are there.
+
+    Raises:
+        StorageError: no room, no permission.
+    """
+    _update(folder, {name: set() for name in _read_to_change(folder) if not (folder / name).exists()})
+
+
 def _name(path: Path, folder: Path) -> str:
     return path.name if path.parent == folder else Path(os.path.relpath(path, folder)).as_posix()
 

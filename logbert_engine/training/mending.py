@@ -17,7 +17,7 @@ from logbert_engine.rundir.atomic import storage_error, sync_folder
 from logbert_engine.rundir.checksums import (
     SUMS,
     forget_digests,
-    read_sums,
+    forget_missing,
     record_digest,
     recorded,
     remove_checked,
@@ -83,8 +83,8 @@ class _Mending:
             if not self._put_back(found, {metrics.sha256}, [metrics.best_epoch]):
                 self._set_aside(found, stage.metrics, stage.best)
                 return
-        elif recorded(stage.best) != {digest}:
-            self._renew(stage.best, digest)
+        else:
+            self._check_digest(stage.best, digest)
         self._mend_sums()
         self._mend_export()
 
@@ -95,7 +95,7 @@ class _Mending:
         if not is_whole(best) and (known or best.is_file()):
             found = f"{best} {_wrong(best, digest, SUMS if known else 'the file itself')}"
             epochs = list(self._stage.checkpoints.glob("epoch_*.pt"))
-            if digest in map(_digest, epochs):  # two files do not come to the same content by damage
+            if not self._sums_hold() and crc_holds(best):
                 self._renew(best, digest)
             elif not self._put_back(found, known, range(1, 1 + len(epochs))):
                 self._set_aside(found, best)
@@ -104,12 +104,12 @@ class _Mending:
     def _figures(self) -> StageMetrics | None:
         """The stage's figures; None where they had to be set aside."""
         stage = self._stage
-        content = b"" if _digest(stage.metrics) == "" else stage.metrics.read_bytes()
-        known = recorded(stage.metrics, stage.checkpoints)
+        content, known = _content(stage.metrics), recorded(stage.metrics, stage.checkpoints)
         digest = hashlib.sha256(content).hexdigest()
         metrics = metrics_in(content)
         own = metrics is not None and metrics.name == stage.name
         if own and digest in known:
+            self._check_digest(stage.metrics, digest)
             return metrics
         results = read_results(self._run)
         copy = next((kept for kept in results.stages if kept.name == stage.name), None) if results else None
@@ -146,9 +146,22 @@ class _Mending:
                 return True
         return False
 
+    def _check_digest(self, path: Path, digest: str) -> None:
+        """Of a file that is whole. Two are recorded where a save was cut off."""
+        known = recorded(path, self._stage.checkpoints)
+        if digest not in known:
+            self._renew(path, digest)
+        elif len(known) > 1:
+            record_digest(path, digest, self._stage.checkpoints)
+
     def _renew(self, path: Path, digest: str) -> None:
         record_digest(path, digest, self._stage.checkpoints)
         self._renewed.append(path.name)
+
+    def _sums_hold(self) -> bool:
+        """Whether the list is this stage's, as it was written: then what does not agree with it is damaged."""
+        models = list(self._stage.checkpoints.glob("*.pt"))
+        return sums_are_whole(self._stage.checkpoints) and any(_digest(p) in recorded(p) for p in models)
 
     def _mend_sums(self) -> None:
         """A list that is damaged, or was wrong about one file, is looked at for all; models hold checksums inside."""
@@ -158,9 +171,12 @@ class _Mending:
         for path in sorted(folder.glob("*.pt")):
             if (digest := _digest(path)) and {digest} != recorded(path) and crc_holds(path):
                 self._renew(path, digest)
-        forget_digests(folder, *(folder / name for name in read_sums(folder) if not (folder / name).exists()))
-        known = f", which has those of {', '.join(self._renewed)} now" if self._renewed else ""
-        self.said.append(f"{folder / SUMS} is damaged, or is not this stage's; it was written anew{known}.")
+        forget_missing(folder)
+        known = f", with those of {', '.join(self._renewed)}" if self._renewed else ""
+        self.said.append(
+            f"{folder / SUMS} does not go with the files beside it (damaged, of another stage, or of an older "
+            f"version), which are whole; it was written anew{known}."
+        )
 
     def _mend_export(self) -> None:
         stage = self._stage
@@ -200,6 +216,16 @@ class _Mending:
         parent = parent_of(self._run, self._plan)
         start = f"the best model of {parent.name}" if parent else "its beginning"
         return f"{self._stage.name} is trained again, from {start}"
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing where it lies on a part of the disk that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def _digest(path: Path) -> str:

@@ -11,6 +11,13 @@ from logbert_engine.protocol.errors import DeviceError
 
 _ALLOCATOR = "DefaultCPUAllocator: "
 _MOST_WORDS = 200
+_OTHER_WORDS = (
+    "bad_alloc",
+    "could not create a primitive",
+    "could not execute a primitive",
+    "start new thread",
+)
+"""What C++, oneDNN and Python say when memory lacks for things other than a tensor."""
 
 
 class OutOfMemory(DeviceError):
@@ -20,7 +27,7 @@ class OutOfMemory(DeviceError):
         super().__init__(message)
         self.stage, self.step = stage, step
         self.in_step = in_step
-        """Whether it happened within a step, where fewer sessions at once need less."""
+        """Whether it happened in training or validation, where fewer sessions at once leave more memory."""
 
 
 class Shortage(NamedTuple):
@@ -43,7 +50,7 @@ def shortage_of(error: RuntimeError | MemoryError, compute: Compute) -> Shortage
     Raises:
         RuntimeError: the error, where it is about something else.
     """
-    if not is_out_of_memory(error):
+    if not (is_out_of_memory(error) or any(words in str(error) for words in _OTHER_WORDS)):
         raise error
     first = next(iter(str(error).splitlines()), "")
     on_host = compute.kind == "cpu" or isinstance(error, MemoryError) or _ALLOCATOR in first
@@ -53,7 +60,7 @@ def shortage_of(error: RuntimeError | MemoryError, compute: Compute) -> Shortage
 
 @contextmanager
 def lacking(where: str, compute: Compute) -> Iterator[None]:
-    """Say where memory ran out, for what is no step: a smaller micro-batch does not help there.
+    """Say where memory ran out, for what no micro-batch makes smaller.
 
     Raises:
         OutOfMemory: it did.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -183,10 +184,7 @@ class StageTrainer:
             if due:
                 self._save_exact()
         self._figures.stop_clock(position)
-        with lacking(f"in validation after epoch {epoch} of {plan.name}", self._context.compute):
-            loss = end_epoch(
-                self._context, plan, self._layout, self._model, position, epoch, self._steps_before
-            )
+        loss = self._end_epoch(epoch)
         self._figures.start_clock(position)
         self._notice(self._health.epoch(epoch, plan.epochs, loss))
         self._save_exact()  # so that a kill from here on does not lose the epoch
@@ -238,6 +236,20 @@ class StageTrainer:
         position.step += 1
         self._figures.take(position, done, float(weight_B.sum()), int(batch.events_BT.sum()))
         return asked, due_to_all
+
+    def _end_epoch(self, epoch: int) -> float:
+        """The validation loss. Memory that training took may lack here, which another attempt begins without."""
+        context, plan = self._context, self._plan
+        lack: Shortage | None = None
+        try:
+            return end_epoch(
+                context, plan, self._layout, self._model, self._position, epoch, self._steps_before
+            )
+        except (RuntimeError, MemoryError) as error:
+            lack = shortage_of(error, context.compute)
+        if self._team.place.alone:  # the others are not at a place where they could save with us
+            self._make_room_and_save()
+        raise self._out_of_memory(lack, f"in validation after epoch {epoch}")
 
     def _metric(self, epoch: int) -> None:
         position = self._position
@@ -299,34 +311,39 @@ class StageTrainer:
 
     def _run_short(self, lack: Shortage | None) -> None:
         """Memory ran out on a rank before the update: save the state as it was, and end on all of them."""
-        self._optimizer.zero_grad(set_to_none=True)
-        free_memory(self._context.compute)
-        try:
-            self._save_exact()
-        except OutOfMemory:
-            self._context.recorder.log(
-                "warning", "no memory is left to save the state; an earlier one is used"
-            )
+        self._make_room_and_save()
         if lack is None:
             raise PeerLostError("another rank ran out of memory")
         raise self._out_of_memory(lack)
 
-    def _out_of_memory(self, lack: Shortage) -> OutOfMemory:
+    def _make_room_and_save(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        free_memory(self._context.compute)
+        try:
+            self._save_exact(beating=False)  # by a thread, for which there may be no room
+        except OutOfMemory:
+            self._context.recorder.log(
+                "warning", "no memory is left to save the state; an earlier one is used"
+            )
+
+    def _out_of_memory(self, lack: Shortage, where: str = "") -> OutOfMemory:
         place, step = self._team.place, self._position.step
         who = "" if place.alone else f"on rank {place.rank} "
-        where = f"{who}at step {step + 1} of {self._plan.name}"
+        where = f"{who}{where or f'at step {step + 1}'} of {self._plan.name}"
         return OutOfMemory(lack.sentence(where), stage=self._plan.index, step=step, in_step=True)
 
-    def _save_exact(self) -> None:
+    def _save_exact(self, *, beating: bool = True) -> None:
         position = self._position
         self._figures.read(position)
         self._figures.stop_clock(position)
         begin = time.monotonic()
         self._context.recorder.sync()  # the journal must not lag behind the state that a crash goes back to
         try:
-            where = f"while the state of {self._plan.name} was saved"
-            with lacking(where, self._context.compute), self._context.wishes.heart.kept():
+            with self._context.wishes.heart.kept() if beating else nullcontext():
                 self._exact.save(position, self._micro_batch)
+        except (RuntimeError, MemoryError) as error:
+            lack = shortage_of(error, self._context.compute)
+            raise self._out_of_memory(lack, "while the state was saved") from error
         except StorageError as error:
             self._context.recorder.log("error", str(error))
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -12,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
+from textual.worker import Worker
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
@@ -187,7 +190,7 @@ class PickerScreen(ConsoleScreen):
         self._checking = bool(self.query_one(Form).typed()["data"].strip())
         self._data, self._data_problem = None, ""
         self._show_data()
-        self.run_worker(self._look_soon(), group="data", exclusive=True)
+        self._renew("data", self._look_soon)
 
     def _changed(self) -> None:
         """Read the form again, and ask for the plan when typing rests."""
@@ -201,7 +204,7 @@ class PickerScreen(ConsoleScreen):
         self._show_command()
         self.query_one("#figures", TextView).renew()
         if name and spec.data and spec.run_dir and not problems:
-            self.run_worker(self._plan(spec), group="plan", exclusive=True)
+            self._renew("plan", partial(self._plan, spec))
         else:
             self.workers.cancel_group(self, "plan")
 
@@ -223,7 +226,7 @@ class PickerScreen(ConsoleScreen):
     # The data
 
     def _look(self) -> None:
-        self.run_worker(self._look_soon(), group="data", exclusive=True)
+        self._renew("data", self._look_soon)
 
     async def _look_soon(self) -> None:
         path = whole_path(self.query_one(Form).typed()["data"], self._folder())
@@ -242,6 +245,10 @@ class PickerScreen(ConsoleScreen):
         self._checking = False
         self._show_data()
         self.query_one("#figures", TextView).renew()
+
+    def _renew(self, group: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """In the background, in the place of what is under way in the group; that may not even have begun."""
+        _: Worker[None] = self.run_worker(work, group=group, exclusive=True)
 
     async def _rest(self) -> None:
         """Wait until typing has rested; a later change cancels the worker that waits here."""

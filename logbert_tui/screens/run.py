@@ -20,7 +20,7 @@ from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.state import Part
 from logbert_tui.widgets.chart import Chart, Window
-from logbert_tui.widgets.frame import KeyLine
+from logbert_tui.widgets.frame import KeyLine, notice_rows
 from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.timeline import Timeline
 
@@ -39,12 +39,6 @@ QUESTIONS = {
 """What is asked before something that a slip of a finger should not do to a run that trains."""
 TINY = 72
 """Columns below which the machine's gauges give way to one line."""
-SHORT_ROWS, TALL_ROWS = 13, 19
-"""Rows that are not to be had for sentences: the frame, headline, stages and a low chart."""
-SHORT_LATEST, TALL_LATEST = 3, 9
-"""Rows of the latest lines, which give way to a long sentence about how the run ended."""
-MOST_NOTES = 6
-"""Rows of what is to be noticed."""
 
 
 class RunScreen(ConsoleScreen):
@@ -109,8 +103,9 @@ class RunScreen(ConsoleScreen):
             self.query_one(MachineLines).update()
             brief = self.query_one("#brief", Lines)
             brief.show([panels.brief_row(self.state, brief.size.width)])
-        if "run" in changed:
+        if changed & {"run", "notices"}:
             self._show_words()
+        if "run" in changed:
             self.query_one(LatestLines).update()
 
     def _show_heads(self) -> None:
@@ -129,26 +124,27 @@ class RunScreen(ConsoleScreen):
         progress.show([panels.progress_row(run, progress.size.width)])
 
     def _show_words(self) -> None:
-        """What is to be noticed, and how the run ended; they leave the curve at least a few rows."""
-        run, width = self.state.run, self.size.width
+        """What is to be noticed, and how the run ended; the latest lines give way, the curve keeps a few rows."""
+        run = self.state.run
         self.query_one(KeyLine).hide(panels.idle_keys(run))
-        tall = self.has_class("-tall")
-        room = self.size.height - (TALL_ROWS if tall else SHORT_ROWS)
-        latest = TALL_LATEST if tall else SHORT_LATEST
-        noted: list[Row] = []
-        card: list[Row] = []
-        if run is not None:
-            wanted = len(notes.card_rows(run, width - 6))  # how it ended comes before what was to be noticed
-            noted = notes.note_rows(run, width - 4, max(2, min(MOST_NOTES, room - (wanted or latest))))
-            card = notes.card_rows(run, width - 6, max(notes.CARD_LEAST, room - len(noted)))
-        self.set_class(bool(noted), "-noted")
-        self.set_class(bool(card), "-ended")
-        self.set_class(bool(card) and len(noted) + len(card) > room - latest, "-crowded")
-        for name, shown in (("#notes", noted), ("#card", card)):
-            if shown:
+        said = notice_rows(self.state.notices[-1], self.size.width, 3) if self.state.notices else []
+        words = notes.arrange(
+            run,
+            self.size.width,
+            self.size.height - (len(said) + 1 if said else 0),
+            tall=self.has_class("-tall"),
+            tiny=self.has_class("-tiny"),
+        )
+        for name, rows in (("#notes", words.noted), ("#card", words.card)):
+            if rows:
                 lines = self.query_one(name, Lines)
-                lines.styles.height = len(shown)
-                lines.show(shown)
+                lines.styles.height = len(rows)
+                lines.show(rows)
+        self.query_one("#latest-box").styles.height = words.latest
+        self.set_class(bool(words.noted), "-noted")
+        self.set_class(bool(words.card), "-ended")
+        self.set_class(not words.latest, "-crowded")
+        self.set_class(not words.curve, "-squeezed")
 
     def _draw_chart(self) -> None:
         run, chart = self.state.run, self.query_one(Chart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 
 from logbert_engine.protocol import wording
 from logbert_engine.protocol.runstate import RunState
@@ -13,8 +14,49 @@ from logbert_tui.widgets.lines import Row
 
 FINDINGS = {"rising": ("▲", "warn"), "stalling": ("▬", "warn")}
 """A shape and a style for each; ``wording.FINDINGS`` has the words."""
+MOST_NOTES = 6
+"""Rows of what is to be noticed."""
 CARD_LEAST = 6
 """Rows of the card in the smallest terminal: what happened, the reason in two, the resume in two, the keys."""
+SHORT_ROWS, TALL_ROWS = 13, 20
+"""Rows that are not to be had for sentences: the frame, headline, stages and a low chart."""
+CURVE_ROWS = 6
+"""Rows of the lowest chart with its frame; in the smallest terminals it gives way to how the run ended."""
+SHORT_LATEST, TALL_LATEST, LEAST_LATEST = 5, 9, 3
+"""Rows of the latest lines with their frame, as many as there is room for; without the least they are left out."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The sentences of the run screen, and what has to give way to them."""
+
+    noted: list[Row]
+    card: list[Row]
+    latest: int
+    """Rows of the latest lines; 0: none."""
+    curve: bool
+    """Whether the curve is shown."""
+
+
+def arrange(run: RunState | None, width: int, height: int, *, tall: bool, tiny: bool) -> Words:
+    """Divide the screen: how a run ended comes before what was to be noticed, and that before the latest lines.
+
+    Args:
+        run: the run; None while none is open.
+        width: cells of the screen.
+        height: its rows, without those of a message.
+        tall: whether there is room around the panels.
+        tiny: whether the machine is told in one line below the curve.
+    """
+    room = height - (TALL_ROWS if tall else SHORT_ROWS) - tiny
+    wanted = len(card_rows(run, width - 6)) if run is not None else 0
+    curve = not (tiny and wanted and wanted + 1 > room)
+    room += 0 if curve else CURVE_ROWS
+    noted = note_rows(run, width - 4, max(1, min(MOST_NOTES, room - wanted))) if run is not None else []
+    card = card_rows(run, width - 6, max(CARD_LEAST, room - len(noted))) if run is not None else []
+    rest = room - len(noted) - len(card)
+    full = TALL_LATEST if tall else SHORT_LATEST - tiny
+    return Words(noted, card, min(full, rest) if rest >= LEAST_LATEST else 0, curve)
 
 
 def note_rows(run: RunState, width: int, most: int) -> list[Row]:
@@ -47,7 +89,7 @@ def card_rows(run: RunState, width: int, most: int = 1000) -> list[Row]:
     Args:
         run: the run.
         width: cells.
-        most: rows, ``CARD_LEAST`` or more; a reason that does not fit is cut, and the card says where it stands whole.
+        most: rows, ``CARD_LEAST`` or more; a longer reason is cut, and the card says where it stands whole.
     """
     if run.phase not in ("paused", "failed", "stopped", "finished"):
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
@@ -191,3 +192,21 @@ async def test_a_held_directory_is_not_started_twice(engine, follow, run, ref, w
     with held(run), pytest.raises(RunError, match="at work"):
         await client.call("resume", ref)
     assert workers.started == []
+
+
+async def test_of_two_that_restart_a_stage_at_once_the_second_is_told_why_not(follow, run, ref, workers):
+    async with serving(socket_path(), launcher=workers.launcher("--steps", "4000")):
+        one, two = await follow(), await follow()
+        await one.subscribe(run)
+        await one.client.call("resume", ref)
+        await one.until(lambda: one.state.phase == "training")
+        answers = await asyncio.gather(
+            one.client.call("restart_stage", ref),
+            two.client.call("restart_stage", ref),
+            return_exceptions=True,
+        )
+        refused = [answer for answer in answers if isinstance(answer, RunError)]
+        assert len(refused) == 1, answers
+        assert "another request is starting" in str(refused[0])
+        await one.until(lambda: one.state.attempt == 2)
+    assert len(workers.started) == 2

@@ -142,7 +142,7 @@ def test_a_compiled_store_is_opened_and_not_compiled_again(write: Write) -> None
 
 
 def test_progress_rises_to_all_bytes(write: Write) -> None:
-    files = [write(f"{n}.jsonl", [record(i, [5]) for i in range(20_000)]) for n in range(2)]
+    files = [write(f"{n}.jsonl", [record(i, [5 + n]) for i in range(20_000)]) for n in range(2)]
     compiled = Compiled()
     open_store(files, progress=compiled)
     total = sum(file.stat().st_size for file in files)
@@ -303,12 +303,15 @@ def test_a_file_that_went_away_is_named(write: Write) -> None:
         open_store([file])
 
 
-def test_a_file_cut_short_leaves_no_store(write: Write) -> None:
-    good, bad = write("a.json", [record(1, [5])]), write("b.json", [record(2, [6])])
+def test_a_file_cut_short_is_used_up_to_there_and_stops_the_run_where_it_is_one_of_few(write: Write) -> None:
+    good, bad = write("a.json", [record(1, [5])]), write("b.json", [record(2, [6]), record(3, [7])])
     bad.write_bytes(bad.read_bytes()[:-5])
-    with pytest.raises(DataError, match=r"b\.json is cut short"):
+    with pytest.raises(DataError, match=r"1 of 2 files \(50.0%\).*b\.json, from record 1 on: .*cut short"):
         open_store([good, bad])
-    assert list((cache_dir() / "stores").iterdir()) == []
+    store = open_store([good, bad], max_rejected=0.5)
+    assert [store.session_id(i) for i in range(store.n_sessions)] == [1, 2]
+    (line,) = store.rejected_path.read_text().splitlines()
+    assert (json.loads(line)["position"], json.loads(line)["rest"]) == (1, True)
 
 
 @pytest.mark.shared

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import psutil
 
 from logbert_engine.protocol.events import JournalEvent, Metric, RunEnded, StageStarted
+from logbert_engine.protocol.messages import SessionResult
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import last_event, read_journal
 from logbert_engine.rundir.layout import RunLayout
@@ -24,10 +26,20 @@ from logbert_engine.rundir.lock import holder
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 DEADLINE_S = 90.0
 INJECT = Path(__file__).with_name("inject")
 Happening = Literal[
-    "device_memory", "cpu_memory", "memory_error", "os_error", "nan", "signal", "clock", "sleep"
+    "device_memory",
+    "cpu_memory",
+    "memory_error",
+    "limit_memory",
+    "os_error",
+    "nan",
+    "infinite_gradient",
+    "signal",
+    "clock",
+    "sleep",
 ]
 
 
@@ -38,8 +50,10 @@ class Fault:
     at: str
     """``module:qualified.name`` of the function, such as ``os:fsync`` or ``torch.nn:Module.__call__``."""
     does: Happening
-    """Raise as a device, the CPU or Python do without memory; raise ``OSError(error)``; make the (first) result
-    NaN; send the process ``signal``; set its clock by ``amount`` seconds; sleep ``amount`` seconds, 0: for ever."""
+    """Raise as a device, the CPU or Python do without memory; let the process's address space grow by ``amount`` MB
+    at most; raise ``OSError(error)``; make the (first) result NaN; make a gradient of the model that is the first
+    argument infinite; send the process ``signal``; set its clock by ``amount`` seconds; sleep ``amount`` seconds,
+    0: for ever."""
     marks: Path
     """An empty folder for this fault alone, where a file is made each time that it happens."""
     call: int = 1
@@ -145,6 +159,11 @@ def eventually(condition: Callable[[], object], what: str, within_s: float = DEA
     return time.monotonic() - begin
 
 
+async def in_time(answer: Awaitable[T], within_s: float = 20.0) -> T:
+    """An answer of the engine that must come: nothing that is asked may keep it waiting."""
+    return await asyncio.wait_for(answer, within_s)
+
+
 # What is left
 
 
@@ -198,6 +217,19 @@ def kill_all(run: RunLayout) -> None:
 
 
 # What a run came to
+
+
+def result(number: int) -> SessionResult:
+    """A record of a results file."""
+    return SessionResult(
+        session_id=number,
+        anomaly_score=1.0,
+        is_anomaly=False,
+        threshold=2.0,
+        surprisal=0.1,
+        length=3,
+        reason="x" * 200,
+    )
 
 
 def state_of(run: RunLayout) -> RunState:

@@ -11,13 +11,12 @@ from typing import TypeVar
 
 import pytest
 
-from logbert_engine.protocol.events import Event
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
 from tests.faults.harness import engine, environment, losses
 
 BATCH = 8
-PER_STAGE = (10, 20)
+PER_STAGE = (10, 18)
 """Optimizer steps of the two stages; each has two epochs."""
 STEPS = sum(PER_STAGE)
 AGREES = 1e-6
@@ -28,7 +27,7 @@ _SETTINGS = {
     "model.hidden": 32,
     "model.ffn": 64,
 }
-Kind = TypeVar("Kind", bound=Event)
+Kind = TypeVar("Kind")
 
 
 def varied_sessions(folder: Path, sessions: int = 120) -> Path:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from logbert_engine.data.store import Store, open_store
 from logbert_engine.models.checkpoint import find_checkpoint, load_export, load_model
 from logbert_engine.presets.merging import resolve
-from logbert_engine.presets.runfile import config_text, read_config, write_config
+from logbert_engine.presets.runfile import write_config
 from logbert_engine.presets.types import RunConfig
-from logbert_engine.protocol.errors import CheckpointError, LogbertError, PresetError
+from logbert_engine.protocol.errors import CheckpointError, LogbertError
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.checksums import SUMS
@@ -23,49 +21,12 @@ from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.mending import mend
 from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, resume_point
 from logbert_engine.training.results import write_results
+from tests.faults.damages import DAMAGES, cut, flip
 from tests.faults.models import EPOCHS, complete_stage, read_state, save_state, seed_of, seed_of_stage
 
 pytestmark = pytest.mark.row(9)
 
 Seen = Callable[[str, object], None]
-Damage = Callable[[Path, Path], None]
-"""Of a file, with one of the same name in another stage at hand."""
-PLACES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999999)
-
-
-def flip(place: float, bit: int = 3) -> Damage:
-    def do(path: Path, _other: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[int(place * len(content))] ^= 1 << bit
-        path.write_bytes(content)
-
-    return do
-
-
-def cut(place: float) -> Damage:
-    def do(path: Path, _other: Path) -> None:
-        content = path.read_bytes()
-        path.write_bytes(content[: int(place * len(content))])
-
-    return do
-
-
-def zero(path: Path, _other: Path) -> None:
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-def swap(path: Path, other: Path) -> None:
-    path.write_bytes(other.read_bytes())
-
-
-DAMAGES: dict[str, Damage] = {
-    **{f"flipped at {place}": flip(place) for place in PLACES},
-    "truncated to nothing": cut(0.0),
-    "truncated to half": cut(0.5),
-    "truncated by a byte": cut(0.999999),
-    "zeroed": zero,
-    "of another stage": swap,
-}
 
 
 class Run:
@@ -112,7 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def damaged(trained: Path, tmp_path: Path) -> Iterator[Callable[[str, str], Run]]:
+def damaged(trained: Path, tmp_path: Path) -> Callable[[str, str], Run]:
     """``damaged(path, damage)``: a copy of the run in which a file of the second stage is damaged."""
 
     def do(path: str, damage: str) -> Run:
@@ -122,7 +83,7 @@ def damaged(trained: Path, tmp_path: Path) -> Iterator[Callable[[str, str], Run]
         DAMAGES[damage](copy.second.root / path, copy.first.root / path)
         return copy
 
-    yield do
+    return do
 
 
 def test_an_undamaged_run_is_left_as_it_is(trained: Path) -> None:
@@ -338,116 +299,6 @@ def test_the_best_model_so_far_is_put_back_in_mid_stage(
     assert not resume_point(run.run, run.config.stages).in_mid_stage
 
 
-class TestRunYaml:
-    """The configuration of a run."""
-
-    @pytest.fixture
-    def run(self, tmp_path: Path) -> Run:
-        made = Run(tmp_path / "run")
-        write_config(made.run, made.config)
-        return made
-
-    def damages(self, content: bytes, places: range) -> Iterator[tuple[int, bytes]]:
-        for place in places:
-            flipped = bytearray(content)
-            flipped[place] ^= 1 << place % 8
-            yield place, bytes(flipped)
-
-    def check(self, run: Run, step: int) -> int:
-        content = run.run.config.read_bytes()
-        last_line = content.rindex(b"#")
-        refused = 0
-        for place, damaged in self.damages(content, range(0, len(content), step)):
-            run.run.config.write_bytes(damaged)
-            try:
-                # In the words of the last line a flip may hide it; what it vouches for is undamaged then.
-                assert read_config(run.run) == run.config
-                assert place >= last_line
-            except PresetError as error:
-                assert str(run.run.config) in str(error)
-                assert "\n" not in str(error)
-                refused += 1
-        run.run.config.write_bytes(content)
-        return refused
-
-    def test_a_flipped_bit_is_named_with_what_to_do(self, run: Run) -> None:
-        assert self.check(run, 7) > 100
-
-    @pytest.mark.slow
-    def test_a_flipped_bit_anywhere_is_named(self, run: Run, record_property: Seen) -> None:
-        record_property("flipped bits", self.check(run, 1))
-
-    def test_a_truncated_file_never_trains_something_else(self, run: Run) -> None:
-        content = run.run.config.read_bytes()
-        for length in range(0, len(content), 5):
-            run.run.config.write_bytes(content[:length])
-            try:
-                found = read_config(run.run)
-            except PresetError as error:
-                assert str(run.run.config) in str(error)
-            else:  # only what is for people, at the end of the file, may be cut off without a word
-                for name in ("model", "data", "training", "stages", "memory", "device", "seed"):
-                    assert getattr(found, name) == getattr(run.config, name)
-
-    def test_a_zeroed_file_is_named(self, run: Run) -> None:
-        zero(run.run.config, run.run.config)
-        with pytest.raises(PresetError, match=r"run\.yaml"):
-            read_config(run.run)
-
-
-class TestStore:
-    """The compiled sessions: another file takes the place of a damaged one."""
-
-    @pytest.fixture
-    def files(self, tmp_path: Path) -> tuple[Path, Path]:
-        made = []
-        for name, length in (("a.json", 3), ("b.json", 4)):
-            records = [
-                {"session_id": i, "event_sequence": [1, 2, 3 + i % 7][:length]} for i in range(40 * length)
-            ]
-            (tmp_path / name).write_text(json.dumps(records))
-            made.append(tmp_path / name)
-        return made[0], made[1]
-
-    @staticmethod
-    def content(store: Store) -> list[tuple[int | str, list[int | str]]]:
-        return [
-            (
-                store.session_id(i),
-                [store.events[token] for token in store.sequence(int(store.sequence_of[i]))],
-            )
-            for i in range(store.n_sessions)
-        ]
-
-    def test_a_damaged_file_is_never_used(self, files: tuple[Path, Path], record_property: Seen) -> None:
-        store, other = (open_store([file]) for file in files)
-        wanted, folder = self.content(store), store.path
-        pristine = folder.with_name("pristine")
-        shutil.copytree(folder, pristine)
-        count = 0
-        for path in sorted(pristine.iterdir()):
-            for damage in DAMAGES.values():
-                shutil.rmtree(folder)
-                shutil.copytree(pristine, folder)
-                if (folder / path.name).stat().st_size == 0:
-                    continue
-                damage(folder / path.name, other.path / path.name)
-                compiled: list[int] = []
-                again = open_store([files[0]], progress=lambda done, total, seen=compiled: seen.append(done))
-                changed = path.read_bytes() != (other.path / path.name).read_bytes() or damage is not swap
-                assert bool(compiled) == changed, path.name
-                assert self.content(again) == wanted
-                count += 1
-        record_property("damaged files", count)
-
-    def test_the_store_of_other_sessions_is_never_used(self, files: tuple[Path, Path]) -> None:
-        store, other = (open_store([file]) for file in files)
-        wanted = self.content(store)
-        shutil.rmtree(store.path)
-        shutil.copytree(other.path, store.path)
-        assert self.content(open_store([files[0]])) == wanted
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["checkpoints/best_model.pt", "training_metrics.json", f"checkpoints/{SUMS}"]
@@ -471,17 +322,3 @@ def test_a_flipped_bit_anywhere_is_found(
         assert seed_of_stage(run.second) == 5
         assert path.read_bytes() == content or name.endswith(SUMS)
     record_property("flipped bits", len(range(0, len(content), step)))
-
-
-def test_a_configuration_edited_on_purpose_loads_without_its_last_line(tmp_path: Path) -> None:
-    made = Run(tmp_path / "run")
-    write_config(made.run, made.config)
-    lines = config_text(made.config).splitlines(keepends=True)
-    edited = "".join(lines[:-1]).replace("seed: 1337", "seed: 7")
-    made.run.config.write_text(edited + lines[-1])
-    with pytest.raises(
-        PresetError, match=r"run\.yaml is damaged.*remove the last line if the file was edited"
-    ):
-        read_config(made.run)
-    made.run.config.write_text(edited)
-    assert read_config(made.run).seed == 7

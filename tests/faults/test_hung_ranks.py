@@ -118,3 +118,20 @@ def test_a_run_that_hangs_again_and_again_without_a_step_between_fails_clearly(
     assert_whole(real_run)
     complete(real_run)
     assert_same(came_to(real_run), undisturbed)
+
+
+@pytest.mark.slow
+def test_a_rank_that_stands_still_while_the_others_save_is_found_too(
+    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Rank 0 waits for the random states of all, and must not be taken for one who is at work on a file."""
+    size = SMALL._replace(nproc=2)
+    undisturbed = reference(tmp_path_factory, size)
+    new_run(tmp_path_factory, real_run, size, LIMIT)
+    at = "logbert_engine.training.random_states:capture"
+    hang = Fault(at, "sleep", tmp_path / "marks", rank=1, step=5)
+    supervisor = begin(real_run, environment(hang))
+    assert end_of(supervisor) == 0
+    assert len(hang.happened()) == 1
+    assert len(hangs(real_run)) == 1
+    assert_same(came_to(real_run), undisturbed)

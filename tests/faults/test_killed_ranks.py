@@ -93,7 +93,8 @@ def test_ranks_that_still_import_torch_end_with_those_above_them(
     eventually(lambda: any(imports_torch(rank) for rank in team.ranks.values()), "a rank imports torch")
     assert team.agent is not None
     assert is_killed(real_run, team, team.agent if who == "torchrun" else team.supervisor, supervisor) < 5
-    assert last_end(real_run).state == "failed"
+    if who == "torchrun":
+        assert last_end(real_run).reason.startswith("torchrun was killed")
 
 
 def test_a_lone_worker_that_still_imports_torch_ends_with_its_supervisor(

@@ -152,7 +152,7 @@ def test_of_two_that_restart_a_stage_at_once_the_loser_says_why(
     said = [process.communicate(timeout=120) for process in both]
     print(f"both had answered after {time.monotonic() - begin:.1f} s")
     at_work = holder(real_run)
-    assert at_work is not None
+    assert at_work is not None, (said, list(read_journal(real_run.journal))[-1])
     for process, (out, line) in zip(both, said, strict=True):
         if process.returncode == 0:
             assert f"process {at_work.pid}" in out, "who says that it did is the one that did"

@@ -109,6 +109,25 @@ def test_a_file_system_without_hard_links_keeps_one_of_the_two(
     record_property("power failures", count)
 
 
+def test_a_damaged_state_that_nobody_has_noticed_does_not_cost_the_whole_one(
+    tmp_path: Path, record_property: Seen
+) -> None:
+    """It takes the place of the one before it only when the new one is safe."""
+    saved = SAVES["resume.pt"]
+    stage = stage_with(tmp_path, saved, 2)
+    content = bytearray(stage.resume.read_bytes())
+    content[len(content) // 2] ^= 1
+    stage.resume.write_bytes(content)
+    found, count = set(), 0
+    for words, left, done in failures(stage, lambda: saved.save(stage, 3), tmp_path / "left"):
+        step, _ = read_state(left)
+        assert step == 3 if done else step in (1, 3), words
+        found.add(step)
+        count += 1
+    assert found == {1, 3}
+    record_property("power failures", count)
+
+
 def test_the_first_file_of_a_stage_brings_its_folders_with_it(tmp_path: Path, record_property: Seen) -> None:
     stage = StageLayout(tmp_path / "run" / "stage_1_10pct")
     stage.root.parent.mkdir()

@@ -22,9 +22,11 @@ from logbert_engine.models.checkpoint import (
     save_model,
 )
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.payload import crc_holds, is_whole, newest_payload, read_payload, write_payload
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.protocol.errors import CheckpointError
-from logbert_engine.rundir.checksums import SUMS, read_sums, sha256_of
+from logbert_engine.rundir import checksums
+from logbert_engine.rundir.checksums import SUMS, HashedFile, read_sums, sha256_of
 
 CALIBRATION = Calibration(median=-1.5, deviation=0.25, sessions=3, highest_event=7.5, scores=[-1.0, 0.0, 2.5])
 
@@ -256,3 +258,105 @@ def test_no_checkpoint_is_said_with_what_to_give(tmp_path: Path) -> None:
         find_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load_model(tmp_path / "nowhere.pt")
+
+
+def payload(step: int) -> dict[str, Any]:
+    return {"format": 1, "kind": "resume", "step": step, "weights": torch.full((1000,), float(step))}
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> list[Path]:
+    """The newest exact state, of step 3, and the one before it."""
+    newest, previous = tmp_path / "resume.pt", tmp_path / "resume.previous.pt"
+    for step in (1, 2, 3):
+        write_payload(newest, payload(step), previous=previous)
+    return [newest, previous]
+
+
+def test_the_newest_state_is_loaded_and_the_one_before_it_kept(states: list[Path]) -> None:
+    found, path, problems = newest_payload(states, "resume")
+    assert (found["step"], path, problems) == (3, states[0], [])
+    assert torch.equal(found["weights"], payload(3)["weights"])
+    assert read_payload(states[1], "resume")["step"] == 2
+
+
+def test_a_damaged_state_is_named_and_the_one_before_it_loaded(states: list[Path]) -> None:
+    flipped(states[0], 700)
+    found, path, problems = newest_payload(states, "resume")
+    assert (found["step"], path) == (2, states[1])
+    assert problems == [
+        f"{states[0]} is damaged: its content does not have the sha256 recorded in SHA256SUMS; "
+        "resume.previous.pt is used in its place"
+    ]
+    states[0].unlink()
+    found, path, problems = newest_payload(states, "resume")
+    assert (found["step"], problems) == (
+        2,
+        [f"no checkpoint at {states[0]}; resume.previous.pt is used in its place"],
+    )
+
+
+def test_where_no_state_is_whole_all_are_named(states: list[Path]) -> None:
+    for path in states:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError) as caught:
+        newest_payload(states, "resume")
+    assert all(str(path) in str(caught.value) for path in states)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        newest_payload([path.with_name("nowhere") for path in states], "resume")
+
+
+def test_states_whose_list_of_digests_is_lost_are_checked_by_the_checksums_inside(
+    states: list[Path],
+) -> None:
+    (states[0].parent / SUMS).unlink()
+    assert newest_payload(states, "resume")[0]["step"] == 3
+    for place in places(states[0]).values():
+        flipped(states[0], place)
+        assert newest_payload(states, "resume")[0]["step"] in (2, 3)
+        flipped(states[0], place)
+    flipped(states[0], places(states[0])["archive/data/0"])
+    assert newest_payload(states, "resume")[0]["step"] == 2
+
+
+def test_a_payload_is_written_from_its_beginning_to_its_end_and_never_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest is that of what was written: a file of gigabytes is not read for it."""
+    asked = set()
+
+    class Watched(HashedFile):
+        def __getattribute__(self, name: str) -> Any:
+            asked.add(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(checksums, "HashedFile", Watched)
+    monkeypatch.setattr(checksums, "sha256_of", None)
+    path = tmp_path / "resume.pt"
+    for step in (1, 2):
+        write_payload(path, payload(step), previous=tmp_path / "resume.previous.pt")
+    monkeypatch.undo()
+    assert {name for name in asked if not name.startswith("_")} == {"write", "flush", "digest"}
+    assert read_sums(tmp_path)["resume.pt"] == {sha256_of(path)}
+
+
+def test_the_best_model_is_the_same_file_as_that_of_its_epoch(
+    saved: Path, model: MaskedModel, record: ModelRecord
+) -> None:
+    """So that one can be put in the place of the other by its sha256."""
+    save_model(saved.with_name("epoch_1.pt"), model, record)
+    assert sha256_of(saved.with_name("epoch_1.pt")) == sha256_of(saved)
+
+
+def test_a_model_file_is_whole_by_its_digest_or_else_by_its_own_checksums(saved: Path) -> None:
+    assert is_whole(saved)
+    place = next(place for name, place in places(saved).items() if "/data/" in name)
+    flipped(saved, place)
+    assert not is_whole(saved)
+    (saved.parent / SUMS).unlink()
+    assert not is_whole(saved)
+    assert not crc_holds(saved)
+    flipped(saved, place)
+    assert is_whole(saved)
+    assert not is_whole(saved.with_name("nowhere.pt"))

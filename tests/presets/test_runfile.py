@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,32 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     run.config.write_text(text[: text.index("stages:")])
     with pytest.raises(PresetError, match=r"run\.yaml:2:1: stages is missing"):
         read_config(run)
+
+
+def test_the_last_line_tells_the_sha256_of_the_lines_above(tmp_path: Path) -> None:
+    run = RunLayout(tmp_path)
+    write_config(run, resolve(request(tmp_path)))
+    *above, last = run.config.read_text().splitlines(keepends=True)
+    digest = hashlib.sha256("".join(above).encode()).hexdigest()
+    assert last == f"# sha256 of the lines above: {digest}\n"
+
+
+def test_a_value_that_changed_by_itself_is_named_with_what_to_do(tmp_path: Path) -> None:
+    run = RunLayout(tmp_path)
+    config = resolve(request(tmp_path))
+    write_config(run, config)
+    text = run.config.read_text()
+    run.config.write_text(text.replace("seed: 1337", "seed: 1336"))
+    with pytest.raises(PresetError) as caught:
+        read_config(run)
+    assert str(caught.value) == (
+        f"{run.config} is damaged: its lines do not have the sha256 that the last one tells; put back a copy, or "
+        "remove the last line if the file was edited on purpose."
+    )
+    run.config.write_text(text[: text.rindex("#")].replace("seed: 1337", "seed: 1336"))
+    assert read_config(run).seed == 1336
+    run.config.write_text(text.removesuffix("\n"))
+    assert read_config(run) == config
 
 
 def test_a_directory_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ def test_a_torn_line_is_cut_before_the_end_is_written(run):
     with run.journal.open("ab") as file:
         file.write(b'{"kind":"metric","se')
     assert settled(run, where).state.phase == "failed"
-    assert [e.seq for e in read_journal(run.journal)] == [1, 2]
+    _, told, end = read_journal(run.journal)
+    assert (told.seq, told.level, end.seq) == (2, "warning", 3)
+    assert "torn" in told.message
 
 
 def test_a_damaged_configuration_does_not_hide_a_death(run):

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from logbert_engine.protocol.errors import StorageError
-from logbert_engine.rundir.atomic import replacing, storage_error, write_file
+from logbert_engine.rundir import atomic
+from logbert_engine.rundir.atomic import make_folder, replacing, storage_error, sync_folder, write_file
 
 WRITES_FOR_EVER = """
 import sys
@@ -95,6 +96,46 @@ def test_a_folder_that_is_a_file_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*inside"):
         write_file(tmp_path / "file" / "inside", "x")
+
+
+def test_a_drive_that_knows_no_full_sync_is_synced_as_it_can(tmp_path, monkeypatch):
+    """As macOS answers on a network file system."""
+    synced = []
+    monkeypatch.setattr(atomic, "_FULL_SYNC", 51)
+    monkeypatch.setattr(atomic.fcntl, "fcntl", refusing(errno.ENOTSUP))
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_file(tmp_path / "file", "new")
+    assert len(synced) == 2
+    monkeypatch.setattr(atomic.fcntl, "fcntl", refusing(errno.EIO))
+    with pytest.raises(StorageError, match="Input/output error"):
+        write_file(tmp_path / "file", "newer")
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_folder_that_cannot_be_synced_is_passed_over_only_where_nothing_can(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", refusing(errno.EINVAL))
+    sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        sync_folder(tmp_path)
+
+
+def refusing(number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_folders_are_made_with_their_names_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(atomic, "sync_folder", synced.append)
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert {tmp_path / "a" / "b", tmp_path / "a", tmp_path} <= set(synced)
+    synced.clear()
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert synced == []
 
 
 @pytest.mark.parametrize(

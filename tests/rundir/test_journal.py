@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.protocol.events import Log, Metric, RunEnded, decode_event
-from logbert_engine.rundir.journal import JournalReader, JournalWriter, last_event, read_journal
+from logbert_engine.rundir.journal import JournalReader, JournalWriter, damage, last_event, read_journal
 
 APPENDS_FOR_EVER = """
 import sys
@@ -104,6 +104,36 @@ def test_damage_in_the_middle_costs_only_the_damaged_lines(tmp_path):
     expected = [str(i) for i in range(50) if i not in (10, 20, 30)]
     assert messages(path) == expected
     assert [e.message for e in JournalReader(path).read()] == expected
+
+
+def test_damage_in_the_middle_is_told_with_its_place(tmp_path):
+    path = tmp_path / "journal"
+    assert damage(path) == ""
+    fill(path, 50)
+    assert damage(path) == ""
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[10] = b"damaged\n"
+    lines[30] = b"\xff" + lines[30][1:]
+    del lines[40:43]
+    path.write_bytes(b"".join(lines))
+    said = damage(path)
+    assert said == (
+        f"{path} is damaged (lines that cannot be read: 11, 31; events that are missing: 11, 31, 41 to 43); "
+        "what they told is lost, the training itself is not touched."
+    )
+    path.write_bytes(b"".join(lines) + b"torn")
+    assert damage(path) == said, "a torn end is no damage"
+    path.write_bytes(b"".join(lines[:5] + lines[45:]))
+    assert "events that are missing: 6 to 48)" in damage(path)
+    path.write_bytes(b"".join(line for number, line in enumerate(lines) if number % 2))
+    assert "1, 3, 5, 7, 9 and 18 more)" in damage(path)
+
+
+def test_a_journal_whose_beginning_is_lost_is_told(tmp_path):
+    path = tmp_path / "journal"
+    fill(path, 5)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[2:]))
+    assert "events that are missing: 1 to 2" in damage(path)
 
 
 def test_a_block_of_damage_does_not_hide_what_follows(tmp_path):

@@ -12,11 +12,14 @@ import pytest
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.rundir.checksums import (
     SUMS,
+    forget_digests,
+    forget_missing,
     read_sums,
     record_sums,
     remove_checked,
     replacing_checked,
     sha256_of,
+    sums_are_whole,
     verify,
 )
 
@@ -161,13 +164,131 @@ def test_a_flipped_bit_is_found_and_the_file_named(tmp_path: Path, place: int, b
 def test_a_digest_damaged_on_the_disk_is_found_too(tmp_path: Path, place: int) -> None:
     path = tmp_path / "best_model.pt"
     put(path, NEW)
+    assert sums_are_whole(tmp_path)
     sums = bytearray((tmp_path / SUMS).read_bytes())
-    sums[place] ^= 0x80  # not UTF-8 any more
+    sums[sums.index(b"\n") + 1 + place] ^= 0x80  # not UTF-8 any more
     (tmp_path / SUMS).write_bytes(sums)
+    assert not sums_are_whole(tmp_path)
     with pytest.raises(CheckpointError, match=r"best_model\.pt is damaged"):
         verify(path)
     put(path, OLD)
     verify(path)
+    assert sums_are_whole(tmp_path)
+
+
+def test_a_list_that_is_damaged_anywhere_is_told_from_one_that_is_whole(tmp_path: Path) -> None:
+    assert not sums_are_whole(tmp_path), "there is none"
+    put(tmp_path / "best_model.pt", NEW)
+    content = (tmp_path / SUMS).read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / SUMS).write_bytes(damaged)
+        assert not sums_are_whole(tmp_path), place
+        (tmp_path / SUMS).write_bytes(content[:place])
+        assert not sums_are_whole(tmp_path), place
+    (tmp_path / SUMS).write_bytes(content)
+    assert sums_are_whole(tmp_path)
+    put(tmp_path / "best_model.pt", NEW)
+    assert (tmp_path / SUMS).read_bytes() == content
+
+
+def test_a_list_of_an_older_version_is_whole_if_it_is_well_formed(tmp_path: Path) -> None:
+    put(tmp_path / "best_model.pt", NEW)
+    content = (tmp_path / SUMS).read_bytes()
+    older = content[content.index(b"\n") + 1 :]
+    for text, whole in (
+        (older, True),
+        (older[:-1], False),
+        (older[1:], False),
+        (b"", False),
+        (older * 2, True),
+    ):
+        (tmp_path / SUMS).write_bytes(text)
+        assert sums_are_whole(tmp_path) == whole
+        if whole:
+            verify(tmp_path / "best_model.pt")
+
+
+def put_keeping(folder: Path, content: bytes) -> None:
+    with replacing_checked(folder / "resume.pt", previous=folder / "resume.previous.pt") as file:
+        file.write(content)
+
+
+def test_the_file_that_was_there_becomes_the_previous_one(tmp_path: Path) -> None:
+    for content in (b"1", b"22", b"333"):
+        put_keeping(tmp_path, content)
+    assert (tmp_path / "resume.pt").read_bytes() == b"333"
+    assert (tmp_path / "resume.previous.pt").read_bytes() == b"22"
+    names = ("resume.pt", "resume.previous.pt")
+    assert read_sums(tmp_path) == {name: {verify(tmp_path / name)} for name in names}
+    assert {path.name for path in tmp_path.iterdir()} == {*names, SUMS}
+
+
+def test_a_file_system_without_hard_links_keeps_the_previous_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_the_file_that_was_there_becomes_the_previous_one(tmp_path)
+
+
+def test_a_file_that_is_not_known_to_be_whole_takes_no_whole_files_place(tmp_path: Path) -> None:
+    put_keeping(tmp_path, b"1")
+    put_keeping(tmp_path, b"22")
+    (tmp_path / SUMS).write_text(f"{sha256_of(tmp_path / 'resume.previous.pt')}  resume.previous.pt\n")
+    put_keeping(tmp_path, b"333")
+    assert (tmp_path / "resume.previous.pt").read_bytes() == b"1"
+    names = ("resume.pt", "resume.previous.pt")
+    assert read_sums(tmp_path) == {name: {verify(tmp_path / name)} for name in names}
+
+
+def test_what_a_save_that_was_cut_off_has_recorded_is_settled_by_the_next(tmp_path: Path) -> None:
+    put_keeping(tmp_path, b"1")
+    put_keeping(tmp_path, b"22")
+    sums = (tmp_path / SUMS).read_text()
+    (tmp_path / SUMS).write_text(f"{sums}{'0' * 64}  resume.pt\n")
+    put_keeping(tmp_path, b"333")
+    assert (tmp_path / "resume.previous.pt").read_bytes() == b"22"
+    names = ("resume.pt", "resume.previous.pt")
+    assert read_sums(tmp_path) == {name: {verify(tmp_path / name)} for name in names}
+
+
+def test_a_file_is_not_read_again_for_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_keeping(tmp_path, b"1")
+
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr("logbert_engine.rundir.checksums.sha256_of", refuse)
+    put_keeping(tmp_path, b"22")
+    monkeypatch.undo()
+    verify(tmp_path / "resume.pt")
+    verify(tmp_path / "resume.previous.pt")
+
+
+def test_a_file_of_another_folder_can_be_listed(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    for content in (b"1", b"22"):
+        with replacing_checked(tmp_path / "training_metrics.json", folder=checkpoints) as file:
+            file.write(content)
+    assert list(read_sums(checkpoints)) == ["../training_metrics.json"]
+    verify(tmp_path / "training_metrics.json", checkpoints)
+    checked = subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=checkpoints, check=False)
+    assert checked.returncode == 0
+    forget_digests(checkpoints, tmp_path / "training_metrics.json")
+    assert read_sums(checkpoints) == {}
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    put(tmp_path / "best_model.pt", OLD)
+    put(tmp_path / "epoch_1.pt", NEW)
+    (tmp_path / "epoch_1.pt").unlink()
+    forget_missing(tmp_path)
+    assert list(read_sums(tmp_path)) == ["best_model.pt"]
 
 
 def test_removing_a_file_removes_its_digest_alone(tmp_path: Path) -> None:

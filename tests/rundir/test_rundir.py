@@ -62,6 +62,8 @@ def test_the_paths_are_those_of_the_documents(run):
         "stage_1_10pct/checkpoints/epoch_2.pt",
         "stage_1_10pct/training_metrics.json",
     }
+    assert (stage.resume.name, stage.resume_previous.name) == ("resume.pt", "resume.previous.pt")
+    assert run.reserve == run.root / ".reserve"
     assert re.fullmatch(r"progressive_training_\d{8}_\d{6}\.log", run.new_log().name)
     assert re.fullmatch(r"stage_1_10pct_\d{8}_\d{6}\.log", stage.new_log().name)
 

@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.models.checkpoint import find_checkpoint
 from logbert_engine.presets.types import Stages
-from logbert_engine.protocol.errors import PresetError
+from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.events import StagePlan
+from logbert_engine.rundir.checksums import SUMS, read_sums, record_digest, sha256_of
 from logbert_engine.rundir.layout import RunLayout, StageLayout
-from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, resume_point
+from logbert_engine.training.plan import (
+    complete,
+    parent_of,
+    plan_stages,
+    read_metrics,
+    resume_point,
+    write_metrics,
+)
 
 CompleteStage = Callable[..., StageLayout]
 
@@ -174,3 +184,57 @@ def test_figures_are_read_back_as_written(complete_stage: CompleteStage) -> None
     metrics = read_metrics(stage)
     assert (metrics.stage, metrics.ratio, metrics.best_valid_loss) == (2, 0.2, None)
     assert metrics.figures == {"step": [1], "loss": [0.75], "lr": [0.001]}
+
+
+def test_the_state_before_the_last_is_enough_to_go_on(run: RunLayout) -> None:
+    previous = run.stage("stage_1_10pct").resume_previous
+    previous.parent.mkdir(parents=True)
+    previous.write_bytes(b"state")
+    assert resume_point(run, STAGES).in_mid_stage
+
+
+def test_written_figures_are_listed_with_the_checkpoints(complete_stage: CompleteStage) -> None:
+    stage = complete_stage("stage_2_20pct", 0.2)
+    metrics = msgspec.structs.replace(read_metrics(stage), sha256=sha256_of(stage.best))
+    record_digest(stage.best, metrics.sha256)
+    for seconds in (1.5, 2.5):
+        written = msgspec.structs.replace(metrics, seconds=seconds)
+        write_metrics(stage, written)
+        assert read_metrics(stage) == written
+    assert set(read_sums(stage.checkpoints)) == {"best_model.pt", "../training_metrics.json"}
+    words = ["sha256sum", "--check", "--strict", SUMS]
+    assert subprocess.run(words, cwd=stage.checkpoints, check=False).returncode == 0
+
+
+def test_figures_are_refused_that_are_damaged_or_do_not_belong_to_the_stage(
+    complete_stage: CompleteStage,
+) -> None:
+    stage = complete_stage("stage_2_20pct", 0.2)
+    metrics = read_metrics(stage)
+    write_metrics(stage, metrics)
+    content = stage.metrics.read_bytes()
+    stage.metrics.write_bytes(content.replace(b"0.75", b"0.25"))
+    with pytest.raises(RunError, match=r"training_metrics\.json is damaged; remove it, and a resume trains"):
+        read_metrics(stage)
+    stage.metrics.write_bytes(content)
+    record_digest(stage.best, "1" * 64)
+    with pytest.raises(RunError, match=r"is not that of .*best_model\.pt"):
+        read_metrics(stage)
+    write_metrics(stage, msgspec.structs.replace(metrics, name="stage_1_10pct"))
+    with pytest.raises(RunError, match=r"is that of stage_1_10pct"):
+        read_metrics(stage)
+    stage.metrics.unlink()
+    with pytest.raises(RunError, match="cannot read the figures of"):
+        read_metrics(stage)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 9999])
+def test_figures_of_an_older_version_are_refused_only_where_they_cannot_be_read(
+    complete_stage: CompleteStage, content: bytes
+) -> None:
+    stage = complete_stage("stage_2_20pct", 0.2)
+    assert not (stage.checkpoints / SUMS).exists()
+    assert read_metrics(stage).name == stage.name
+    stage.metrics.write_bytes(content)
+    with pytest.raises(RunError, match="is damaged"):
+        read_metrics(stage)

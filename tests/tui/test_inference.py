@@ -140,6 +140,7 @@ async def test_the_latest_results_are_shown_ranked_without_scoring_again(
 ) -> None:
     async with on_inference(run, size) as pilot:
         await until_text(pilot, "blk_00000")
+        await until_text(pilot, "of ordinary sessions")
         text = text_of(pilot)
         assert all(len(line) == size[0] for line in text)
         whole = "\n".join(text)

@@ -127,6 +127,8 @@ def test_the_fields_show_the_presets_own_values():
         "epochs_per_stage": "2",
         "sample_ratio": "10%",
         "max_files": "20",
+        "max_memory_mb": "8000",
+        "nproc": "1",
     }
 
 

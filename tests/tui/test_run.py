@@ -17,6 +17,7 @@ from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import JournalWriter
 from logbert_engine.rundir.layout import RunLayout
 from logbert_tui.app import LogbertApp
+from logbert_tui.screens import run_notes as notes
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.run import LatestLines, MachineLines
@@ -305,5 +306,5 @@ def test_hostile_text_in_a_log_line_cannot_steer_the_terminal():
 def test_a_signal_is_named_on_the_card(story):
     run = folded(story())
     run.apply(RunEnded(seq=run.seq + 1, t=1.0, state="failed", reason="killed", signal=9))
-    text = "".join(part for row in panels.card_rows(run, 80) for part, _ in row)
+    text = "".join(part for row in notes.card_rows(run, 80) for part, _ in row)
     assert "signal 9" in text

@@ -58,8 +58,8 @@ class _Fault:
                 return original(*args, **kwargs)
             if self._spec.get("after") or self._spec["does"] == "nan":
                 result = original(*args, **kwargs)
-                return self._happen(result)
-            self._happen(None)
+                return self._happen(result, args)
+            self._happen(None, args)
             return original(*args, **kwargs)
 
         return call
@@ -90,7 +90,7 @@ class _Fault:
             return True
         return False
 
-    def _happen(self, result: Any) -> Any:
+    def _happen(self, result: Any, args: tuple[Any, ...]) -> Any:
         does, amount = self._spec["does"], self._spec.get("amount", 0)
         match does:
             case "device_memory":
@@ -109,6 +109,10 @@ class _Fault:
                 raise OSError(number, os.strerror(number))
             case "nan":
                 return _not_finite(result)
+            case "infinite_gradient":
+                next(iter(args[0].parameters())).grad[0] = float("inf")
+            case "limit_memory":
+                _limit_memory(round(amount))
             case "signal":
                 os.kill(os.getpid(), getattr(signal, self._spec["signal"]))
             case "clock":
@@ -178,6 +182,15 @@ def _shift_clock(seconds: float) -> None:
     """The clock of this process is set: forward, or back with a negative number."""
     time.time = lambda: _time() + seconds
     time.time_ns = lambda: _time_ns() + round(seconds * 1e9)
+
+
+def _limit_memory(mb: int) -> None:
+    """From here on the address space of this process may grow by so many MB, and no more."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + (mb << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _not_finite(value: Any) -> Any:

@@ -1,0 +1,141 @@
+"""What status says of runs, read from real journals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from logbert_engine.commands.dispatch import main
+from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.runfile import write_config
+from logbert_engine.protocol.events import (
+    BackedOff,
+    Health,
+    Metric,
+    RunEnded,
+    RunOpened,
+    StagePlan,
+    StageStarted,
+)
+from logbert_engine.protocol.messages import RunSpec
+from logbert_engine.rundir import registry
+from logbert_engine.rundir.journal import JournalWriter
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import held
+
+PLAN = StagePlan(
+    index=1, name="stage_1_100pct", ratio=1.0, epochs=1, sessions=90, unique=9, steps=40, batch=16
+)
+RISING = "the training loss has risen to 3.0 at step 20 of the stage. Lower the learning rate."
+REASON = "disk full: no room to write /runs/a; nothing already saved is lost."
+
+
+def opened(attempt, resumes=""):
+    return RunOpened(
+        attempt=attempt,
+        pid=1,
+        host="h",
+        preset="test",
+        device="cuda",
+        world_size=2,
+        stages=[PLAN],
+        resumes=resumes,
+    )
+
+
+STORY = [
+    opened(1),
+    StageStarted(stage=1, micro_batch=8),
+    Metric(stage=1, epoch=1, step=30, steps=40, total_step=30, loss=0.5, lr=0.1, sessions_per_s=100.0),
+    BackedOff(
+        stage=1,
+        step=30,
+        micro_batch=4,
+        before=8,
+        cause="killed",
+        message="no memory",
+        device="cuda",
+        world_size=2,
+    ),
+    opened(2, "stage_1_100pct, exactly where it was left"),
+    StageStarted(stage=1, step=30, total_step=30, micro_batch=4),
+    Metric(stage=1, epoch=1, step=32, steps=40, total_step=32, loss=0.5, lr=0.1, sessions_per_s=100.0),
+    Health(stage=1, step=32, finding="rising", message=RISING),
+]
+BACKED_OFF = "micro-batch 4 of 8 a rank (backed off: killed by the kernel, out of host memory after step 30)"
+
+
+@pytest.fixture
+def run(tmp_path):
+    layout = RunLayout(tmp_path / "run")
+    write_config(layout, resolve(RunSpec(data=str(tmp_path), run_dir=str(layout.root), preset="test")))
+    registry.remember(layout.root)
+    return layout
+
+
+def journal(run, *events):
+    with JournalWriter(run.journal) as writer:
+        for event in events:
+            writer.append(event)
+
+
+def test_a_run_at_work_is_told_in_one_line_and_by_name_in_full(run, capsys):
+    journal(run, *STORY)
+    with held(run):
+        assert main(["status"]) == 0
+        first, line = capsys.readouterr().out.splitlines()
+        assert first.startswith("engine: not running")
+        assert line == (
+            f"{run.root}: training, stage 1/1, step 32/40, loss 0.5000, 100 sessions/s, 2 ranks, attempt 2, "
+            f"{BACKED_OFF}, loss rising"
+        )
+        assert main(["status", str(run.root)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{run.root}: training, stage 1/1, step 32/40, loss 0.5000, 100 sessions/s"
+    assert lines[1] == "  attempt 2, resumed at stage_1_100pct, exactly where it was left"
+    assert lines[2].startswith("  2 ranks on cuda, supervised by process ")
+    assert lines[3:] == [f"  {BACKED_OFF}", f"  loss rising: {RISING}"]
+
+
+def test_a_full_disk_is_named_as_the_cause_with_the_whole_sentence_and_the_way_on(run, capsys):
+    end = RunEnded(
+        state="paused", exit_code=1, reason=REASON, resumes="stage_1_100pct, exactly where it was left"
+    )
+    journal(run, *STORY, end)
+    assert main(["status"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(f"{run.root}: paused: disk full, stage 1/1, ")
+    assert line.endswith(REASON)
+    assert main(["status", str(run.root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"  reason: {REASON}"
+    assert lines[-1] == "  a resume: stage_1_100pct, exactly where it was left"
+    assert not any("supervised" in line for line in lines)
+
+
+def test_a_pause_that_was_asked_for_has_no_cause_beside_it(run, capsys):
+    journal(run, *STORY, RunEnded(state="paused", exit_code=0, reason="asked to pause"))
+    main(["status"])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(f"{run.root}: paused, ")
+    assert "asked to pause" not in line
+
+
+def test_json_has_each_part_by_itself(run, capsys):
+    journal(run, *STORY, RunEnded(state="paused", exit_code=1, reason=REASON, resumes="here"))
+    assert main(["status", "--json", str(run.root)]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (found["phase"], found["phase_words"]) == ("paused", "paused: disk full")
+    assert (found["attempt"], found["processes"], found["device"]) == (2, 2, "cuda")
+    assert (found["micro_batch"], found["batch"], found["memory"]) == (4, 16, BACKED_OFF)
+    assert (found["health"], found["health_message"]) == ("rising", RISING)
+    assert (found["reason"], found["resumes"], found["worker_pid"]) == (REASON, "here", None)
+
+
+def test_a_folder_that_holds_no_run_is_named_and_the_others_are_told(run, tmp_path, capsys):
+    journal(run, *STORY, RunEnded(state="stopped", exit_code=0))
+    assert main(["status", str(tmp_path), str(run.root)]) == 1
+    found = capsys.readouterr()
+    assert "is not a run directory" in found.err
+    assert found.out.startswith(f"{run.root}: stopped")
