@@ -43,8 +43,8 @@ def end_epoch(
     if not math.isfinite(valid_loss):
         raise RunError(
             f"the validation loss of {plan.name} is not finite after epoch {epoch}; no model was saved from it and "
-            "the best model so far is untouched. Train into another --run-dir with a lower learning rate "
-            "(--set training.learning_rate=…)."
+            "the best model so far is untouched. Give the same train command with a lower learning rate "
+            "(--set training.learning_rate=…): the stage begins again."
         )
     train_loss = position.epoch_loss / position.epoch_weight
     best = position.best_valid_loss is None or valid_loss < position.best_valid_loss

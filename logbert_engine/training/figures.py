@@ -126,6 +126,6 @@ class Figures:
         """The sentence for a loss that is no number."""
         return (
             f"the {what} of {self._plan.name} is not finite at step {step}; training stopped before that update and "
-            "the best model so far is untouched. Train into another --run-dir with a lower learning rate "
-            "(--set training.learning_rate=…)."
+            "the best model so far is untouched. Give the same train command with a lower learning rate "
+            "(--set training.learning_rate=…): the stage begins again."
         )

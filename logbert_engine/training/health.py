@@ -295,4 +295,7 @@ class HealthWatch:
 
 _HIGHEST = 1e6
 """Losses above are taken for this: squares of theirs are more than a number holds."""
-_LOWER = "Lower the learning rate (--set training.learning_rate=…) and restart the stage."
+_LOWER = (
+    "Pause, then give the same train command with a lower learning rate (--set training.learning_rate=…): the stage "
+    "begins again, complete ones are kept."
+)

@@ -9,6 +9,7 @@ import pytest
 
 from logbert_engine.rundir.layout import RunLayout
 from tests.daemon.conftest import engine, engine_process, follow, loop_until, run, wait_until, workers
+from tests.faults.exact import end_all
 from tests.faults.harness import kill_all, write_sessions
 from tests.faults.small_runs import small_words, to_its_end, varied_sessions
 
@@ -33,6 +34,7 @@ def real_run(tmp_path: Path) -> Iterator[RunLayout]:
     """A directory for a run of the real worker; nothing of it outlives the test."""
     layout = RunLayout(tmp_path / "real")
     yield layout
+    end_all()
     kill_all(layout)
 
 

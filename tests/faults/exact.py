@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 Started = subprocess.Popen[bytes]
+_begun: list[Started] = []
 _LOOK_S = 0.0005
 DEADLINE_S = 300.0
 """Generous: of the import of torch by several processes on a busy machine."""
@@ -104,7 +105,17 @@ def new_run(factory: pytest.TempPathFactory, run: RunLayout, size: Size, *more: 
 def begin(run: RunLayout, env: Mapping[str, str] | None = None) -> Started:
     """Start the run's supervisor, as the engine and the commands do; the caller waits for its end."""
     with mock.patch.dict(os.environ, env or {}):
-        return launch(run)
+        supervisor = launch(run)
+    _begun.append(supervisor)
+    return supervisor
+
+
+def end_all() -> None:
+    """End the supervisors that a test has left, whose workers end with them."""
+    while _begun:
+        supervisor = _begun.pop()
+        supervisor.kill()
+        supervisor.wait()
 
 
 def end_of(supervisor: Started, within_s: float = DEADLINE_S) -> int:

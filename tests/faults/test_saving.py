@@ -80,6 +80,7 @@ def test_a_save_killed_at_each_point_leaves_the_old_or_the_new_file(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_save_killed_at_every_single_write_leaves_the_old_or_the_new_file(
     record_property: Callable[[str, object], None],
 ) -> None:

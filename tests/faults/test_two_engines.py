@@ -20,7 +20,7 @@ from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import holder
 from tests.faults.harness import ended, engine, eventually, sentence, start, state_of, train_words
 
-pytestmark = pytest.mark.row(11)
+pytestmark = [pytest.mark.row(11), pytest.mark.timeout(1800)]
 
 AT_ONCE = """
 import sys

@@ -11,7 +11,7 @@ from logbert_engine.presets.runfile import read_config
 from logbert_engine.protocol.errors import DataError, LogbertError, PresetError, RunError, StorageError
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout, StageLayout
-from logbert_engine.training.plan import plan_stages
+from logbert_engine.training.plan import plan_stages, resume_point
 from logbert_engine.training.prepare import prepare
 
 Request = Callable[..., RunSpec]
@@ -111,6 +111,20 @@ def test_a_run_directory_that_a_worker_holds_is_refused(request_for: Request, ru
         worker.communicate("")
     assert worker.returncode == 0
     assert prepare(request_for()) == run
+
+
+def test_other_training_settings_hold_for_the_stages_that_are_not_complete(
+    request_for: Request, run: RunLayout, complete_stage: CompleteStage
+) -> None:
+    prepare(request_for())
+    complete_stage("stage_1_10pct", 0.1)
+    lower = ["training.learning_rate=1e-5", "training.save_minutes=1", "workers.nproc=2"]
+    prepare(request_for(overrides=lower))
+    config = read_config(run)
+    assert (config.training.learning_rate, config.workers.nproc) == (1e-5, 2)
+    point = resume_point(run, config.stages)
+    assert point.next is not None
+    assert point.next.index == 2
 
 
 def test_the_same_command_twice_goes_on_with_the_run(request_for: Request, run: RunLayout) -> None:
