@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.faults.report import ROWS
 from tests.conftest import ROOT
+from tests.faults.report import ROWS
 
 TESTS = re.compile(r"`(tests/[\w/]+\.py)`")
 LINE = re.compile(r"^\| (\d+) \| .* \| (.*) \|$", re.MULTILINE)

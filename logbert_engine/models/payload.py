@@ -102,7 +102,9 @@ def _read_payload(path: Path, kind: str) -> dict[str, Any]:
             _check_archive(path)
         if not zipfile.is_zipfile(path):  # ours are; torch would try the older formats
             raise zipfile.BadZipFile(str(path))
-        with warnings.catch_warnings(action="ignore"):  # about foreign content, which is refused in a sentence
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # about foreign content, which is refused in a sentence
             payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or payload.get("kind") != kind:
         raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")

@@ -67,8 +67,9 @@ def run_stages(
         with wishes.heart.kept():  # what cannot be had is said before the data are read
             longest_pretrained(config.model.pretrained)
     if team.place.leads:
-        for found in mend(run, plan_stages(config.stages)):
-            recorder.log("warning", found)
+        with wishes.heart.kept():
+            for found in mend(run, plan_stages(config.stages)):
+                recorder.log("warning", found)
     team.wait()
     context, plans = prepare_data(
         run, config, config.model, compute, recorder, wishes, team=team, micro_batch_cap=micro_batch_cap
@@ -102,7 +103,7 @@ def _journal_complete(context: RunContext, plans: list[StagePlan]) -> None:
     for plan in plans:
         stage = context.run.stage(plan.name)
         if complete(stage) and plan.index not in said:
-            remove_checked(stage.resume)
+            remove_checked(stage.resume_previous, stage.resume)
             context.recorder.record(stage_ended(read_metrics(stage)))
 
 

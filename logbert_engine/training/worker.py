@@ -22,7 +22,7 @@ from logbert_engine.protocol.errors import DiskFullError, LogbertError, StorageE
 from logbert_engine.protocol.events import BackedOff, EndState, Level, RunEnded, RunOpened
 from logbert_engine.rundir import outcome, reserve
 from logbert_engine.rundir.atomic import storage_error
-from logbert_engine.rundir.journal import read_journal
+from logbert_engine.rundir.journal import damage, read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
 from logbert_engine.rundir.lock import holder
@@ -151,6 +151,8 @@ class Worker:
                 documented=config.documented,
             )
         )
+        if place.leads and (found := damage(self._run.journal)):
+            recorder.log("warning", found)
         together = f", {place.world_size} processes" if not place.alone else ""
         recorder.log(
             "info",

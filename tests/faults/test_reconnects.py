@@ -95,9 +95,7 @@ async def test_the_events_seen_over_all_reconnects_equal_the_journal(
     reconnects = sum(w.connections - 1 for w in wanderers)
     record_property("reconnects", reconnects)
     record_property("events", len(journal))
-    print(
-        f"{reconnects} reconnects, {len(journal)} events"
-    )
+    print(f"{reconnects} reconnects, {len(journal)} events")
     await starter.close()
 
 
