@@ -61,12 +61,13 @@ class Attempt:
 
     def pass_on(self, number: int) -> None:
         """Ask those who train to stop. Not torchrun, which would end its ranks in mid-save."""
-        if not self._single:
-            with suppress(StorageError):  # a rank that is just starting hears no signal, but reads this
-                control.request(self._run, "stop")
         for pid in [self.pid] if self._single else self._below():
             with suppress(ProcessLookupError):
                 os.kill(pid, number if self._single else TO_RANKS)
+        if self._single:
+            return
+        with suppress(StorageError):  # a rank that is just starting hears no signal, but reads this
+            control.request(self._run, "stop")  # the others have heard, and can say what it was
 
     def kill(self) -> int:
         """End all of it at once.

@@ -74,10 +74,13 @@ class Wishes:
         """The exception for what was agreed on."""
         wish = _CODES[code]
         assert wish is not None
-        if self._signal is not None:
-            number = signal.SIGTERM if self._signal == TO_RANKS else self._signal
-            return Interrupted(wish, f"signal {signal.Signals(number).name}")
-        return Interrupted(wish, f"asked to {wish}")
+        heard = self._signal
+        if heard is None and wish == "stop" and control.pending(self._run) is None:
+            heard = TO_RANKS  # another rank was the first to hear it
+        if heard is None:
+            return Interrupted(wish, f"asked to {wish}")
+        name = "SIGTERM" if heard == TO_RANKS else signal.Signals(heard).name
+        return Interrupted(wish, f"signal {name}")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._signal is None:

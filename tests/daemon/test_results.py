@@ -186,3 +186,15 @@ async def test_the_share_of_ordinary_sessions_that_alarm_comes_with_the_page_whe
     unknown = write(tmp_path / "unknown.json", [session(1, 1.0)])
     pages = [await client.call("read_results", ReadResults(output=str(path))) for path in (known, unknown)]
     assert [page.false_alarm_rate for page in pages] == [0.005, None]
+
+
+async def test_what_the_file_beside_the_results_tells_is_read_again_when_it_has_changed(
+    engine, follow, tmp_path
+):
+    """Inference writes it after the results, which may have been opened in between."""
+    client = (await follow()).client
+    path = write(tmp_path / "results.json", [session(1, 1.0)])
+    first = await client.call("read_results", ReadResults(output=str(path)))
+    path.with_suffix(".meta.json").write_bytes(msgspec.json.encode({"false_alarm_rate": 0.005}))
+    second = await client.call("read_results", ReadResults(output=str(path)))
+    assert [page.false_alarm_rate for page in (first, second)] == [None, 0.005]

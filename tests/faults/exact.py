@@ -33,7 +33,7 @@ from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.supervision.launch import launch
 from logbert_engine.training.plan import read_metrics
 from logbert_engine.training.prepare import prepare
-from tests.faults.harness import eventually, is_alive, same_bits, weights, without_gap
+from tests.faults.harness import Fault, eventually, is_alive, same_bits, weights, without_gap
 
 if TYPE_CHECKING:
     import torch
@@ -192,12 +192,23 @@ def _rank(process: psutil.Process) -> int | None:
     return None
 
 
-def imports_torch(process: psutil.Process) -> bool:
-    """Whether a process is on its way through the seconds that this takes."""
-    try:
-        return any("/torch/lib/" in mapped.path for mapped in process.memory_maps())
-    except psutil.NoSuchProcess:
-        return False
+def slow_import(folder: Path, size: Size, seconds: float = 60.0) -> Fault:
+    """Torch lies on a slow disk: in the middle of its import each worker waits."""
+    return Fault(
+        "platform:system",  # which it calls
+        "sleep",
+        folder / "imports",
+        when="'torch' in __import__('sys').modules",
+        times=size.nproc,
+        rank=None,
+        process="training.worker",
+        amount=seconds,
+    )
+
+
+def until_imports(fault: Fault, size: Size) -> None:
+    """Wait until all workers are in that import."""
+    eventually(lambda: len(fault.happened()) == size.nproc, "they import torch", DEADLINE_S)
 
 
 def send(number: int, processes: Iterable[psutil.Process]) -> None:
@@ -330,6 +341,15 @@ def goes_on_exactly(run: RunLayout) -> bool:
     return exact
 
 
+def is_exact(run: RunLayout) -> bool:
+    """Whether the state that a resume goes on from is that after the very last step."""
+    from logbert_engine.models.payload import read_payload
+
+    last = [event for event in read_journal(run.journal) if isinstance(event, Metric)][-1]
+    stage = next(stage for stage in run.stages() if stage.resume.is_file())
+    return stage.index == last.stage and read_payload(stage.resume, "resume")["position"]["step"] == last.step
+
+
 def assert_whole(run: RunLayout) -> None:
     """Each file under a final name is one that was written whole: it has the digest recorded for it, or parses."""
     for stage in run.stages():
@@ -372,9 +392,8 @@ def reference(factory: pytest.TempPathFactory, size: Size, *more: str, within_s:
 
 def all_gone(processes: Iterable[psutil.Process], within_s: float = 5.0) -> float:
     """Assert that processes end soon; returns the seconds that it took."""
-    known = list(processes)
-    return eventually(
-        lambda: not any(is_alive(p) for p in known),
-        f"these are gone: {[p for p in known if is_alive(p)]}",
-        within_s,
-    )
+    known, begun = list(processes), time.monotonic()
+    while left := [process for process in known if is_alive(process)]:
+        assert time.monotonic() < begun + within_s, f"still there after {within_s:g} s: {left}"
+        time.sleep(0.01)
+    return time.monotonic() - begun

@@ -75,7 +75,6 @@ SOME = [
     (1, "after the save of the last epoch"),
     (1, "after training_metrics.json"),
     (2, "after StageEnded"),
-    (3, "after the export"),
 ]
 
 

@@ -26,7 +26,6 @@ from logbert_engine.rundir.lock import holder
 from tests.faults.exact import (
     DEADLINE_S,
     SMALL,
-    Size,
     assert_same,
     begin,
     came_to,
@@ -119,6 +118,9 @@ def test_a_run_goes_on_when_the_terminal_it_was_started_in_is_closed(
     assert supervisor is not None
     window.close()
     window.shell.wait(DEADLINE_S)
+    if where == "background":
+        eventually(lambda: has_trained(real_run), "it trains", DEADLINE_S)
+    os.killpg(os.getpgid(supervisor.pid), signal.SIGHUP)  # and once more, by hand, to each of its processes
     assert supervisor.alive()
     eventually(lambda: not supervisor.alive(), "it ends", DEADLINE_S)
     end = last_end(real_run)
@@ -127,10 +129,11 @@ def test_a_run_goes_on_when_the_terminal_it_was_started_in_is_closed(
     assert_same(came_to(real_run), undisturbed)
 
 
-@pytest.mark.parametrize("size", [SMALL, pytest.param(SMALL._replace(nproc=2), marks=pytest.mark.slow)])
-def test_a_hang_up_of_all_of_its_processes_stops_nothing(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, size: Size
+@pytest.mark.slow
+def test_a_hang_up_of_all_processes_of_a_team_stops_none(
+    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    size = SMALL._replace(nproc=2)
     undisturbed = reference(tmp_path_factory, size)
     new_run(tmp_path_factory, real_run, size)
     supervisor = begin(real_run)

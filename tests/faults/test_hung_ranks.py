@@ -13,6 +13,7 @@ from logbert_engine.rundir.layout import RunLayout
 from tests.faults.exact import (
     SMALL,
     Size,
+    Watch,
     all_gone,
     assert_same,
     assert_whole,
@@ -61,8 +62,9 @@ def attempts(run: RunLayout) -> int:
     ],
     ids=lambda value: None,
 )
-def test_a_process_that_stands_still_is_found_and_the_run_goes_on_to_the_same_bits(
+def test_a_process_that_stands_still_is_found_a_slow_one_is_not_and_the_run_goes_on_to_the_same_bits(
     real_run: RunLayout,
+    tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
     size: Size,
     rank: int,
@@ -71,7 +73,12 @@ def test_a_process_that_stands_still_is_found_and_the_run_goes_on_to_the_same_bi
 ) -> None:
     undisturbed = reference(tmp_path_factory, size)
     new_run(tmp_path_factory, real_run, size, LIMIT)
-    supervisor = begin(real_run)
+    # A step that is merely slow is not taken for a hang.
+    slow = Fault(AGREE, "sleep", tmp_path / "marks", when=IN_STEP, step=2, times=2, amount=LIMIT_S / 2)
+    supervisor = begin(real_run, environment(slow))
+    watch = Watch(real_run)
+    assert watch.until_step(5, supervisor)
+    assert (len(slow.happened()), attempts(real_run), hangs(real_run)) == (2, 1, [])
     for _ in range(times):
         until_trains(real_run, supervisor)
         team = whole_team(supervisor, size)
@@ -85,19 +92,6 @@ def test_a_process_that_stands_still_is_found_and_the_run_goes_on_to_the_same_bi
     assert last_end(real_run).state == "finished"
     assert_same(came_to(real_run), undisturbed)
     record_property("hangs", times)
-
-
-def test_a_slow_step_is_not_taken_for_a_hang(
-    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    undisturbed = reference(tmp_path_factory, SMALL)
-    new_run(tmp_path_factory, real_run, SMALL, LIMIT)
-    slow = Fault(AGREE, "sleep", tmp_path / "marks", when=IN_STEP, step=5, times=2, amount=LIMIT_S / 2)
-    supervisor = begin(real_run, environment(slow))
-    assert end_of(supervisor) == 0
-    assert len(slow.happened()) == 2
-    assert (attempts(real_run), hangs(real_run)) == (1, [])
-    assert_same(came_to(real_run), undisturbed)
 
 
 @pytest.mark.slow

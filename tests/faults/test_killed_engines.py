@@ -34,7 +34,7 @@ from tests.faults.exact import (
 )
 from tests.faults.harness import Fault, environment
 
-pytestmark = pytest.mark.row(4)
+pytestmark = [pytest.mark.row(4), pytest.mark.timeout(1200)]
 PAUSE_S = 0.5
 """Between two steps, for as long as engines are killed: so that the run does not end before."""
 
@@ -175,6 +175,7 @@ def end_engine(pid: int) -> None:
         process.wait(DEADLINE_S)
 
 
+@pytest.mark.slow
 async def test_an_engine_killed_while_it_starts_a_run_leaves_a_run_that_trains_or_none(
     real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

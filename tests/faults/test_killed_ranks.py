@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,16 +23,17 @@ from tests.faults.exact import (
     came_to,
     complete,
     end_of,
-    imports_torch,
     last_end,
     new_run,
     reference,
+    slow_import,
+    until_imports,
     until_trains,
     whole_team,
 )
-from tests.faults.harness import eventually, none_left
+from tests.faults.harness import environment, none_left
 
-pytestmark = [pytest.mark.row(3), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.row(3), pytest.mark.timeout(1200)]
 Record = Callable[[str, object], None]
 TWO = SMALL._replace(nproc=2)
 
@@ -49,48 +51,59 @@ def is_killed(run: RunLayout, team: Team, victim: psutil.Process, supervisor: St
     return took
 
 
+SAID = {
+    "rank 0": "rank 0 was killed (signal 9, SIGKILL)",
+    "rank 1": "rank 1 was killed (signal 9, SIGKILL)",
+    "torchrun": "torchrun was killed (signal 9, SIGKILL)",
+    "the supervisor": "the worker ended without a word: killed",
+}
+
+
+@pytest.mark.row(1)
 @pytest.mark.parametrize(
-    "rounds", [1, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(2 * 3600)])]
+    "victims",
+    [
+        ["rank 1", "torchrun"],
+        pytest.param([*SAID] * 3, marks=[pytest.mark.slow, pytest.mark.timeout(2 * 3600)]),
+    ],
+    ids=len,
 )
-def test_no_process_outlives_one_of_a_team_that_is_killed_and_the_run_goes_on(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, rounds: int, record_property: Record
+def test_no_process_outlives_one_of_a_team_that_is_killed_and_the_run_goes_on_to_the_same_bits(
+    real_run: RunLayout,
+    tmp_path_factory: pytest.TempPathFactory,
+    victims: list[str],
+    record_property: Record,
 ) -> None:
     undisturbed = reference(tmp_path_factory, TWO)
     new_run(tmp_path_factory, real_run, TWO)
-    words = {
-        "rank 0": "rank 0 was killed (signal 9, SIGKILL)",
-        "rank 1": "rank 1 was killed (signal 9, SIGKILL)",
-        "torchrun": "torchrun was killed (signal 9, SIGKILL)",
-        "the supervisor": "the worker ended without a word: killed",
-    }
     slowest = 0.0
-    for _ in range(rounds):
-        for name, told in words.items():
-            supervisor = begin(real_run)
-            until_trains(real_run, supervisor)
-            team = whole_team(supervisor, TWO)
-            assert team.agent is not None
-            victims = {"torchrun": team.agent, "the supervisor": team.supervisor}
-            victim = victims[name] if name in victims else team.ranks[int(name.removeprefix("rank "))]
-            slowest = max(slowest, is_killed(real_run, team, victim, supervisor))
-            end = last_end(real_run)
-            assert end.state == "failed"
-            assert end.reason.startswith(told)
-            assert end.resumes
+    for name in victims:
+        supervisor = begin(real_run)
+        until_trains(real_run, supervisor, steps=2)
+        team = whole_team(supervisor, TWO)
+        assert team.agent is not None
+        others = {"torchrun": team.agent, "the supervisor": team.supervisor}
+        victim = others[name] if name in others else team.ranks[int(name.removeprefix("rank "))]
+        slowest = max(slowest, is_killed(real_run, team, victim, supervisor))
+        end = last_end(real_run)
+        assert end.state == "failed"
+        assert end.reason.startswith(SAID[name])
+        assert end.resumes
     complete(real_run)
     assert_same(came_to(real_run), undisturbed)
-    record_property("kills", 4 * rounds)
+    record_property("kills in teams", len(victims))
     record_property("none left after", f"{slowest:.1f} s")
 
 
 @pytest.mark.parametrize("who", ["torchrun", "the supervisor"])
 def test_ranks_that_still_import_torch_end_with_those_above_them(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, who: str
+    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, who: str
 ) -> None:
     new_run(tmp_path_factory, real_run, TWO)
-    supervisor = begin(real_run)
+    importing = slow_import(tmp_path, TWO)
+    supervisor = begin(real_run, environment(importing))
+    until_imports(importing, TWO)
     team = whole_team(supervisor, TWO)
-    eventually(lambda: any(imports_torch(rank) for rank in team.ranks.values()), "a rank imports torch")
     assert team.agent is not None
     assert is_killed(real_run, team, team.agent if who == "torchrun" else team.supervisor, supervisor) < 5
     if who == "torchrun":
@@ -98,10 +111,11 @@ def test_ranks_that_still_import_torch_end_with_those_above_them(
 
 
 def test_a_lone_worker_that_still_imports_torch_ends_with_its_supervisor(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory
+    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     new_run(tmp_path_factory, real_run, SMALL)
-    supervisor = begin(real_run)
+    importing = slow_import(tmp_path, SMALL)
+    supervisor = begin(real_run, environment(importing))
+    until_imports(importing, SMALL)
     team = whole_team(supervisor, SMALL)
-    eventually(lambda: imports_torch(team.ranks[0]), "it imports torch")
     assert is_killed(real_run, team, team.supervisor, supervisor) < 5

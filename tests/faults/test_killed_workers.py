@@ -160,22 +160,24 @@ def test_a_run_killed_at_random_instants_comes_to_the_same_bits(
     record_property("steps compared", len(found.steps))
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.slow
+@pytest.mark.timeout(2 * 3600)
 def test_two_ranks_killed_at_random_instants_come_to_the_same_bits(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, kills: int, record_property: Record
+    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, record_property: Record
 ) -> None:
     size = SMALL._replace(nproc=2)
     undisturbed = reference(tmp_path_factory, size, within_s=1800)
     new_run(tmp_path_factory, real_run, size)
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
-    tally = killed_over_and_over(real_run, undisturbed, kills, seed, size)
+    tally = killed_over_and_over(real_run, undisturbed, 20, seed, size)
     print(dict(tally))
     assert_same(came_to(real_run), undisturbed)
     record_property("kills of two ranks", tally["kills"])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_three_ranks_come_to_the_same_bits_after_a_kill(
     real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, record_property: Record
 ) -> None:

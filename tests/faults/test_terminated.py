@@ -27,11 +27,13 @@ from tests.faults.exact import (
     complete,
     end_of,
     goes_on_exactly,
-    imports_torch,
+    is_exact,
     last_end,
     new_run,
     reference,
     send,
+    slow_import,
+    until_imports,
     until_trains,
     whole_team,
 )
@@ -76,10 +78,8 @@ def to_the_group_twice(run: RunLayout, team: Team) -> None:
     send(signal.SIGTERM, [team.supervisor, *team.ranks.values()])
 
 
-def stopped_again_and_again(
-    run: RunLayout, size: Size, ways: Sequence[Send], record_property: Record
-) -> None:
-    """Stop a run in one way after the other, and bring it to its end."""
+def stopped(run: RunLayout, size: Size, ways: Sequence[Send], record_property: Record) -> None:
+    """Start a run and stop it, in one way after the other."""
     slowest = 0.0
     for way in ways:
         supervisor = begin(run)
@@ -88,32 +88,34 @@ def stopped_again_and_again(
         begun = time.monotonic()
         way(run, team)
         slowest = max(slowest, is_stopped(run, team, supervisor, begun))
-        assert any(stage.resume.is_file() for stage in run.stages())
-    complete(run)
-    assert goes_on_exactly(run)
+        assert is_exact(run)
     print(f"stopped within {slowest:.1f} s")
     record_property("stopped within", f"{slowest:.1f} s")
     assert slowest < WITHIN_S
 
 
+WAYS = [to_the_pid_file, to_the_worker, to_all, to_the_group_twice]
+
+
+@pytest.mark.parametrize(
+    "ways", [[to_the_worker, to_the_group_twice], pytest.param(WAYS * 2, marks=pytest.mark.slow)], ids=len
+)
 def test_a_lone_worker_saves_its_exact_state_whoever_is_told(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, record_property: Record
+    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, ways: list[Send], record_property: Record
 ) -> None:
     undisturbed = reference(tmp_path_factory, SMALL)
     new_run(tmp_path_factory, real_run, SMALL)
-    stopped_again_and_again(
-        real_run, SMALL, [to_the_pid_file, to_the_worker, to_the_group_twice], record_property
-    )
+    stopped(real_run, SMALL, ways, record_property)
+    complete(real_run)
+    assert goes_on_exactly(real_run)
     assert_same(came_to(real_run), undisturbed)
 
 
 def test_two_ranks_save_their_exact_state_when_every_process_is_told_at_once(
     real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, record_property: Record
 ) -> None:
-    undisturbed = reference(tmp_path_factory, TWO)
     new_run(tmp_path_factory, real_run, TWO)
-    stopped_again_and_again(real_run, TWO, [to_all], record_property)
-    assert_same(came_to(real_run), undisturbed)
+    stopped(real_run, TWO, [to_all], record_property)
 
 
 @pytest.mark.slow
@@ -122,8 +124,9 @@ def test_two_ranks_save_their_exact_state_whoever_is_told(
 ) -> None:
     undisturbed = reference(tmp_path_factory, TWO)
     new_run(tmp_path_factory, real_run, TWO)
-    ways = [to_all, to_the_pid_file, to_the_group_twice, to_all]
-    stopped_again_and_again(real_run, TWO, ways, record_property)
+    stopped(real_run, TWO, [to_all, to_the_pid_file, to_the_group_twice, to_all], record_property)
+    complete(real_run)
+    assert goes_on_exactly(real_run)
     assert_same(came_to(real_run), undisturbed)
 
 
@@ -131,7 +134,6 @@ def test_a_second_signal_that_is_noticed_late_does_not_cut_off_the_save(
     real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The worker is told by two ways at once, and the system keeps it from noticing the second one for a while."""
-    undisturbed = reference(tmp_path_factory, SMALL)
     new_run(tmp_path_factory, real_run, SMALL)
     # The state is being written when the worker has noticed the first signal.
     asked = "args[0]._context.wishes._signal is not None"
@@ -150,9 +152,7 @@ def test_a_second_signal_that_is_noticed_late_does_not_cut_off_the_save(
     eventually(lambda: time.monotonic() > begun + 2.5, "it is later than a second request would be taken for")
     worker.resume()
     is_stopped(real_run, team, supervisor, begun)
-    complete(real_run)
-    assert goes_on_exactly(real_run)
-    assert_same(came_to(real_run), undisturbed)
+    assert is_exact(real_run)
 
 
 def test_a_worker_that_does_not_react_ends_when_one_insists(
@@ -176,12 +176,13 @@ def test_a_worker_that_does_not_react_ends_when_one_insists(
 
 @pytest.mark.parametrize("way", [to_the_pid_file, to_the_worker])
 def test_a_worker_that_still_imports_torch_ends_the_run_as_stopped_too(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory, way: Send
+    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, way: Send
 ) -> None:
     new_run(tmp_path_factory, real_run, SMALL)
-    supervisor = begin(real_run)
+    importing = slow_import(tmp_path, SMALL)
+    supervisor = begin(real_run, environment(importing))
+    until_imports(importing, SMALL)
     team = whole_team(supervisor, SMALL)
-    eventually(lambda: imports_torch(team.ranks[0]), "it imports torch")
     begun = time.monotonic()
     way(real_run, team)
     assert is_stopped(real_run, team, supervisor, begun) < WITHIN_S
@@ -190,12 +191,13 @@ def test_a_worker_that_still_imports_torch_ends_the_run_as_stopped_too(
 
 @pytest.mark.slow
 def test_ranks_that_still_import_torch_end_the_run_as_stopped_too(
-    real_run: RunLayout, tmp_path_factory: pytest.TempPathFactory
+    real_run: RunLayout, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     new_run(tmp_path_factory, real_run, TWO)
-    supervisor = begin(real_run)
+    importing = slow_import(tmp_path, TWO, seconds=2.0)
+    supervisor = begin(real_run, environment(importing))
+    until_imports(importing, TWO)
     team = whole_team(supervisor, TWO)
-    eventually(lambda: imports_torch(team.ranks[0]), "it imports torch")
     to_all(real_run, team)
     assert end_of(supervisor) == 0
     all_gone(team.all())
