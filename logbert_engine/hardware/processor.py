@@ -1,13 +1,18 @@
-"""The processor's name and cores."""
+"""The processor's name and cores, and how many processes have use for them."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from logbert_engine.hardware.sources import Sources
+from logbert_engine.protocol.errors import DeviceError
 
 _MODEL = re.compile(r"^(?:model name|Model|cpu model)\s*:\s*(\S.*)$", re.MULTILINE)
+
+_ALWAYS = 8
+"""Processes that may be asked for on any machine."""
 
 
 def processor_name(sources: Sources) -> str:
@@ -20,6 +25,20 @@ def processor_name(sources: Sources) -> str:
     # Arm kernels give numbers instead of a name; boards tell theirs in the device tree
     board = (sources.read_text(Path("/proc/device-tree/model")) or "").strip("\0 \n")
     return board or sources.machine or "unknown processor"
+
+
+def check_count(processes: int) -> None:
+    """Refuse more training processes than a machine has use for: each takes hundreds of MB to begin with.
+
+    Raises:
+        DeviceError: more than there are processors, and than eight.
+    """
+    most = max(_ALWAYS, os.cpu_count() or 1)
+    if processes > most:
+        raise DeviceError(
+            f"{processes} processes are more than this machine has use for; give --nproc a number up to {most}, or "
+            "auto for one on each CUDA device."
+        )
 
 
 def sysctl(sources: Sources, name: str) -> str:

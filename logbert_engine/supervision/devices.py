@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from logbert_engine.hardware.cuda import Nvml
+from logbert_engine.hardware.processor import check_count
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import DeviceError
 
@@ -17,10 +18,11 @@ def process_count(config: RunConfig) -> int:
     """The number of processes of a run.
 
     Raises:
-        DeviceError: the CUDA devices cannot be counted.
+        DeviceError: more than this machine has use for, or the CUDA devices cannot be counted.
     """
     wanted = config.workers.nproc
     if wanted != "auto":
+        check_count(wanted)
         return wanted
     if config.device not in ("auto", "cuda"):
         return 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from logbert_engine.data.reading import session_files
+from logbert_engine.hardware.processor import check_count
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import read_config, write_config
 from logbert_engine.presets.types import Encoder, RunConfig
@@ -27,6 +28,7 @@ def prepare(spec: RunSpec) -> RunLayout:
 
     Raises:
         PresetError: unknown preset, or a value that does not hold.
+        DeviceError: more processes than this machine has use for.
         DataError: no session files there.
         RunError: the directory is held, or holds another run.
         StorageError: the directory cannot be written.
@@ -38,6 +40,8 @@ def prepare(spec: RunSpec) -> RunLayout:
             "choose an encoder preset such as test, transfer or full."
         )
     plan_stages(config.stages)
+    if config.workers.nproc != "auto":
+        check_count(config.workers.nproc)
     session_files(Path(config.data.path), config.data.max_files)
     if not spec.run_dir:
         raise RunError("--run-dir is empty; name a directory.")

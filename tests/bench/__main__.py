@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training", "saving")
+BENCHMARKS = ("training", "saving", "pausing", "growth")
 
 
 def main() -> int:

@@ -169,6 +169,15 @@ def test_results_never_overwrite_an_input(sessions: Path, tmp_path: Path) -> Non
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "3.5", "many", "1000"])
+def test_a_number_of_processes_that_makes_no_sense(sessions: Path, tmp_path: Path, count: str) -> None:
+    done = engine(*train(sessions, tmp_path / "run"), f"--nproc={count}")
+    assert done.returncode != 0
+    assert "nproc" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "journal.ndjson").exists()
+
+
 def test_a_pipe_is_no_session_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "sessions.json")
     said = sentence(engine(*train(tmp_path / "sessions.json", tmp_path / "run")))

@@ -22,7 +22,7 @@ from logbert_engine.rundir.lock import holder
 from logbert_tui.app import LogbertApp
 from logbert_tui.screens.picker import PickerScreen
 
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 EPOCHS = 40
 """Enough for a stage of the tiny sessions to last seconds."""
 
@@ -113,6 +113,7 @@ async def start_a_run(at: Console, run_dir: Path) -> None:
     await at.until(lambda: at.app.state.run is not None and at.run.seq > 0, "the run began")
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.shared
 @pytest.mark.usefixtures("leave_nothing_running")
 async def test_a_run_outlives_console_and_engine_and_resumes_after_its_worker_is_killed(
