@@ -130,7 +130,9 @@ def serving(tmp_path: Path) -> Iterator[Callable[[float], tuple[subprocess.Popen
         process.wait()
 
 
-@DIRECTIONS
+@pytest.mark.parametrize(
+    "moved_s", [pytest.param(DAY_S, id="forward"), pytest.param(-DAY_S, id="back", marks=pytest.mark.slow)]
+)
 async def test_an_engine_whose_clock_is_set_goes_on_following_and_steering(
     moved_s: float,
     varied: Path,
