@@ -121,6 +121,8 @@ def describe(declared: inspect.Type | None) -> str:
             return "lower-case letters, digits and dashes"  # the one pattern there is: a preset's name
         case inspect.StrType():
             return "a text, in quotes where it looks like a number"
+        case inspect.LiteralType(values=[only]) | inspect.LiteralType(values=(only,)):
+            return str(only)
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(str(value) for value in values)
         case inspect.NoneType():

@@ -85,9 +85,10 @@ def _hung(end: End) -> Again | RunEnded:
 def _back_off(end: End, cause: str, message: str, step: int | None = None) -> Again | RunEnded:
     state, stage = end.state, end.state.current()
     if state.phase != "training" or stage is None or not state.micro_batch:
-        return _failed(
-            end, f"{message}, before training began; fewer files (--max-files) or sessions need less"
+        fewer_of = (
+            "fewer processes (--nproc), files (--max-files)" if end.nproc > 1 else "fewer files (--max-files)"
         )
+        return _failed(end, f"{message}, before training began; {fewer_of} or sessions need less")
     if state.micro_batch == 1:
         return _failed(
             end,

@@ -23,6 +23,7 @@ from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.supervision.launch import supervisor_command
 from logbert_engine.training import run as run_module
 from logbert_engine.training import stage as stage_module
+from logbert_engine.training.position import Exact
 from logbert_engine.training.prepare import prepare
 from logbert_engine.training.recorder import Recorder
 from logbert_engine.training.run import run_stages
@@ -200,7 +201,7 @@ def test_where_no_memory_is_left_to_save_the_state_an_earlier_one_is_used_and_th
     whole = train("whole")
     with monkeypatch.context() as patch:
         fails(patch, stage_module, "accumulate", 3, RuntimeError(REFUSED))
-        fails(patch, stage_module.Exact, "save", 1, RuntimeError(REFUSED))
+        fails(patch, Exact, "save", 1, RuntimeError(REFUSED))
         with pytest.raises(OutOfMemory, match="at step 3 of stage_1_34pct"):
             train("short")
     short = train("short", BATCH // 2)
@@ -213,7 +214,7 @@ def test_a_full_disk_where_the_state_should_be_saved_is_a_full_disk(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, stage_module, "accumulate", 3, RuntimeError(REFUSED))
-    fails(monkeypatch, stage_module.Exact, "save", 1, DiskFullError("disk full: no room"))
+    fails(monkeypatch, Exact, "save", 1, DiskFullError("disk full: no room"))
     with pytest.raises(DiskFullError):
         train("short")
 
