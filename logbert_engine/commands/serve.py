@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends nobody's engine
     path = arguments.socket or socket_path()
     try:
         asyncio.run(serve(path.absolute()))

@@ -107,7 +107,7 @@ def test_no_stage_is_skipped_or_run_twice_wherever_between_two_it_is_killed(
         marks = tmp_path / "marks" / f"{stage} {name}"
         faults[stage, name] = Fault(at, "signal", marks, when=when, after=after, process="training.worker")
     for point, fault in faults.items():
-        supervisor = begin(real_run, environment(*faults.values()))
+        supervisor = begin(real_run, environment(fault))
         end_of(supervisor)
         assert len(fault.happened()) == 1, f"{point} was not reached: {last_end(real_run)}"
         assert "killed (signal 9, SIGKILL)" in last_end(real_run).reason

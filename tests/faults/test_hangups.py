@@ -49,6 +49,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_end_processes() -> Iterator[None]:
+    """As they do where nobody has said otherwise: what this test was started from may have (``nohup``)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Terminal:
     """A shell in a terminal of its own, which runs a command and then waits for the next one."""
 
