@@ -93,7 +93,7 @@ def end_epoch(
 
 
 def _record(
-    context: RunContext, plan: StagePlan, epoch: int, valid_loss: float, calibration: Calibration
+    context: RunContext, plan: StagePlan, epoch: int, valid_loss: float, calibration: Calibration | None
 ) -> ModelRecord:
     return ModelRecord(
         vocabulary=context.vocabulary,

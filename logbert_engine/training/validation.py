@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ _ROUNDS = 16
 """Times that the ranks of a team look together whether a pause is asked for."""
 
 
-def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[float, Calibration]:
+def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[float, Calibration | None]:
     """Score the validation sample with complementary masks, each rank its part of it.
 
     Args:
@@ -26,7 +28,7 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
 
     Returns:
         The mean surprisal per event (nats; each session counts, identical ones too), and the calibration; the
-        same on every rank.
+        same on every rank. There is no calibration where the loss is not finite.
 
     Raises:
         Interrupted: a pause or stop was asked for.
@@ -41,6 +43,8 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
     counts = counts[found.sequence]
     per_event = np.repeat(counts, np.diff(found.offsets))
     loss = float(np.average(found.values.astype(np.float64), weights=per_event))
+    if not math.isfinite(loss):
+        return loss, None
     return loss, calibrate(found.means(), counts, highest)
 
 
