@@ -233,7 +233,7 @@ class Watch:
         self, wanted: Callable[[JournalEvent], bool], supervisor: Started, within_s: float = DEADLINE_S
     ) -> JournalEvent | None:
         """The first event that is wanted; None where the attempt ends without one."""
-        deadline = time.monotonic() + within_s
+        waited, looked = 0.0, time.monotonic()
         while True:
             over = supervisor.poll() is not None
             for event in self._reader.read():
@@ -241,7 +241,9 @@ class Watch:
                     return event
             if over:
                 return None
-            assert time.monotonic() < deadline, f"not within {within_s:g} s"
+            now = time.monotonic()
+            waited, looked = waited + min(now - looked, 1.0), now  # we may have been stopped for a while
+            assert waited < within_s, f"not within {within_s:g} s"
             time.sleep(_LOOK_S)
 
     def until_step(self, total_step: int, supervisor: Started) -> bool:

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,17 @@ def run(tmp_path: Path) -> RunLayout:
     return RunLayout(tmp_path)
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond a few bytes."""
+    """No file may grow beyond a few bytes; not pytest's own output either, so only for a moment."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_it_is_really_allocated_and_goes_without_a_trace(run: RunLayout) -> None:
@@ -51,8 +54,8 @@ def test_what_an_attempt_has_left_is_taken_over_and_half_of_one_is_not(run: RunL
     assert run.reserve.stat().st_size == reserve.SIZE
 
 
-def test_a_disk_without_room_is_said_and_nothing_is_left(run: RunLayout, small_files: None) -> None:
-    with pytest.raises(DiskFullError, match=r"disk full: no room to write .*\.reserve"):
+def test_a_disk_without_room_is_said_and_nothing_is_left(run: RunLayout) -> None:
+    with small_files(), pytest.raises(DiskFullError, match=r"disk full: no room to write .*\.reserve"):
         reserve.make(run)
     assert list(run.root.iterdir()) == []
 
