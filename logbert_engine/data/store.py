@@ -161,11 +161,12 @@ def open_store(
         StorageError: the store cannot be written.
     """
     fingerprint = fingerprint_of(files)
+    folder = Path("stores") / fingerprint
     try:
-        folder = cache_dir() / "stores" / fingerprint
+        folder = cache_dir() / folder
         store = _load(folder) or _build(folder, [file.resolve() for file in files], progress)
     except OSError as error:
-        raise storage_error(Path(error.filename or "the store"), error) from error
+        raise storage_error(Path(error.filename or folder), error) from error
     _refuse_rejected(store, max_rejected)
     return store
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -188,7 +190,11 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
         record_digest(folder / SUMS, digest, folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except SafetensorError as error:  # what its file operations raise in place of OSError
-        raise StorageError(f"cannot write {folder}: {error}.") from error
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise StorageError(f"cannot write {folder}: {error}.") from error
+        code = int(number[1])
+        raise storage_error(folder, OSError(code, os.strerror(code))) from error
     except OSError as error:
         raise storage_error(folder, error) from error
 

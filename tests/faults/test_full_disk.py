@@ -92,7 +92,7 @@ def disk_of(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
 def paused_as_full(run: RunLayout, status: int) -> str:
     """Assert what is left of a run whose disk was full; returns the reason."""
     end = told(run, RunEnded)[-1]
-    assert (end.state, end.exit_code, status) == ("paused", 1, 1)
+    assert (end.state, end.exit_code, status) == ("paused", 1, 1), end.reason
     assert end.reason.startswith("disk full: no room to write ")
     assert end.resumes
     none_left(run)
