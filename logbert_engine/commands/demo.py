@@ -67,8 +67,8 @@ def _score(run_dir: Path, data: Path) -> int:
     output = run_dir / "results" / "demo.json"
     found = infer(run_dir, [data / "eval"], output)
     print(
-        f"{found.sessions:,} sessions of the last day scored; {found.anomalies:,} above {found.threshold:.1f}, "
-        f"which alarms on {found.false_alarm_rate:.1%} of ordinary ones\n"
+        f"{found.sessions:,} sessions of the last day scored; {found.anomalies:,} alarm, "
+        f"as {found.false_alarm_rate:.1%} of ordinary ones do\n"
     )
     ranked = msgspec.json.decode(output.read_bytes(), type=list[SessionResult])[:SHOWN]
     print("\n".join(table(ranked, _faults(data))))

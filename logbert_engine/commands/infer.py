@@ -51,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument(
-        "--threshold", type=finite, help="alarm above this anomaly_score, a robust z (default 2.0)"
-    )
+    limit.add_argument("--threshold", type=finite, help="alarm above this anomaly_score, a robust z")
     limit.add_argument(
         "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"
     )
@@ -109,13 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
     finally:
         progress.finish()
+    limit = f"score above {found.threshold:.4f}" if found.threshold is not None else "alarm"
     message = (
-        f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} above "
-        f"{found.threshold:.4f}, a threshold that alarms on about {found.false_alarm_rate:.2%} of ordinary "
-        f"sessions, by {found.calibration_sessions:,} held out from training"
+        f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} {limit}, as about "
+        f"{found.false_alarm_rate:.2%} of ordinary sessions do, by {found.calibration_sessions:,} held out from "
+        "training"
     )
-    if arguments.alert_budget is not None and found.false_alarm_rate > arguments.alert_budget:
-        message += f"; they cannot show a budget of {arguments.alert_budget:.4%}, which asks for more of them"
+    if found.budget is not None and found.false_alarm_rate > found.budget:
+        message += f"; a budget of {found.budget:.4%} asks for {1 / found.budget:,.0f} of them"
     if arguments.progress == "json":
         print(json.dumps({"state": "finished", "message": message}), flush=True)
     elif arguments.json:
@@ -128,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"anomaly_score: mean {found.mean:.3f}, deviation {found.deviation:.3f}, "
             f"min {found.lowest:.3f}, max {found.highest:.3f}"
         )
+        if found.components:
+            print("alarms by evidence: " + ", ".join(f"{name} {n:,}" for name, n in found.components.items()))
         if found.rejected:
             print(f"{found.rejected:,} records could not be used")
         print(f"written to {found.output}, ranked, highest first")

@@ -45,10 +45,12 @@ class _Scored(msgspec.Struct):
     session_id: int | str
     anomaly_score: float
     is_anomaly: bool
-    threshold: float
     surprisal: float
     length: int
     reason: str
+    threshold: float | None = None
+    budget: float | None = None
+    evidence: float = 0.0
 
 
 class _Meta(msgspec.Struct):
@@ -186,14 +188,17 @@ def _rank(path: Path) -> Ranked:
             f"{path} holds no results of logbert-engine infer ({error}); give its --output file."
         ) from error
     scores = np.array([head.anomaly_score for head in heads], dtype=np.float64)
-    order = np.argsort(-scores, kind="stable").tolist()
     some = bool(heads)
+    by_budget = some and heads[0].budget is not None
+    ranked_by = np.array([head.evidence for head in heads]) if by_budget else scores
+    order = np.argsort(-ranked_by, kind="stable").tolist()
     meta = _read_meta(path)
     page = ResultsPage(
         output=str(path),
         total=len(records),
         anomalies=sum(head.is_anomaly for head in heads),
-        threshold=heads[0].threshold if some else 0.0,
+        threshold=heads[0].threshold if some else None,
+        budget=heads[0].budget if some else None,
         mean=float(scores.mean()) if some else 0.0,
         deviation=float(scores.std()) if some else 0.0,
         lowest=float(scores.min()) if some else 0.0,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.detection.evidence import evidence_of, sample_of
+from logbert_engine.detection.rules import Findings, Rate
 from logbert_engine.models.checkpoint import Calibration
 
 SMALLEST_SURPRISAL = 1e-6
@@ -33,9 +36,14 @@ def weighted_quantile(
 
 
 def calibrate(
-    mean_surprisal: NDArray[np.float64], counts: NDArray[np.int64], highest_event: float
+    mean_surprisal: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    highest: Mapping[str, float],
+    statistics: Mapping[str, NDArray[np.float64]] | None = None,
+    findings: Findings | None = None,
+    rates: Mapping[str, Rate] | None = None,
 ) -> Calibration:
-    """Fit median and robust deviation of the log surprisal of held-out sessions.
+    """Fit median and robust deviation of the log surprisal of held-out sessions, and keep how their evidence lies.
 
     The deviation is 1.4826 MAD; where more than half of the sessions are alike and the MAD is zero, it is
     1.2533 times the mean absolute deviation.
@@ -43,7 +51,10 @@ def calibrate(
     Args:
         mean_surprisal: of each distinct sequence, nats.
         counts: sessions with each sequence.
-        highest_event: highest surprisal of a single event, nats.
+        highest: view to the highest surprisal of a single event, nats.
+        statistics: name to values of each distinct sequence.
+        findings: of rules that have not seen these sessions.
+        rates: rule to how often it alarms on ordinary sessions.
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993 (modified z-scores).
     """
@@ -59,12 +70,19 @@ def calibrate(
     kept = min(sessions, KEPT_SCORES)
     shares = (np.arange(kept) + 0.5) / kept
     scores = (weighted_quantile(logs, counts, shares) - median) / deviation
+    samples = {name: sample_of(values, counts) for name, values in (statistics or {}).items()}
+    evidence: list[float] = []
+    if statistics is not None and findings is not None:
+        evidence = sample_of(evidence_of(statistics, findings, samples, rates or {}).lowest, counts)
     return Calibration(
         median=median,
         deviation=deviation,
         sessions=sessions,
-        highest_event=highest_event,
+        highest=dict(highest),
         scores=[_rounded_up(float(score)) for score in scores],
+        statistics=samples,
+        rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
+        evidence=evidence,
     )
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.calibration import false_alarm_rate, threshold_for
+from logbert_engine.detection.calibration import false_alarm_rate
+from logbert_engine.detection.evidence import alarm_rate
+from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
-from logbert_engine.detection.wording import reason
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
-from logbert_engine.protocol.messages import EventScore, SessionResult
+from logbert_engine.protocol.messages import SessionResult
 from logbert_engine.rundir.atomic import replacing, write_file
 
-DEFAULT_THRESHOLD = 2.0
+DEFAULT_BUDGET = 0.001
 DETAILED_RANKS = 1000
 """The first of the list keep every position, as all alarms do."""
 POSITIONS_DETAILED, POSITIONS_BRIEF = 12, 1
@@ -37,9 +41,12 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     sessions: int
     distinct: int
     anomalies: int
-    threshold: float
+    threshold: float | None
+    budget: float | None
     false_alarm_rate: float
-    """Share of ordinary sessions that this threshold alarms on, by the held-out ones: (1 + above) / (n + 1)."""
+    """Share of ordinary sessions that alarm, by the held-out ones: (1 + above) / (n + 1)."""
+    components: dict[str, int]
+    """Alarms by the kind of evidence that they come from."""
     calibration_sessions: int
     mean: float
     deviation: float
@@ -71,8 +78,9 @@ def infer(
         checkpoint: run directory, stage directory, model file or exported folder.
         inputs: session files or directories of them.
         output: the JSON list to write; it takes its place whole.
-        threshold: of ``anomaly_score``; 2.0 when neither it nor a budget is given.
-        budget: share of ordinary sessions that may alarm; the threshold follows from the calibration.
+        threshold: of ``anomaly_score``; sessions are then ranked by it.
+        budget: share of ordinary sessions that may alarm, 0.1% when neither is given; sessions are ranked by their
+            evidence.
         device: where to score.
         allow_unknown: score although most events are unknown to the checkpoint.
         report: called with (phase, done, all).
@@ -95,15 +103,24 @@ def infer(
     scores = score_store(
         model, record, store, compute.device, lambda done, total: say("scoring", done, total)
     )
+    if threshold is None and budget is None:
+        budget = DEFAULT_BUDGET
     if threshold is not None:
-        limit = threshold
+        alarms, odd, rate = (
+            scores.score > threshold,
+            scores.score,
+            false_alarm_rate(record.calibration, threshold),
+        )
     else:
-        limit = DEFAULT_THRESHOLD if budget is None else threshold_for(record.calibration, budget)
+        assert budget is not None
+        rate = alarm_rate(record.calibration, budget)
+        alarms, odd = scores.p <= rate, -np.log10(scores.evidence.lowest)
+    verdicts = Verdicts(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     say("writing", 0, store.n_sessions)
     with replacing(output) as file:
         encoder = msgspec.json.Encoder()
         between = b"[\n"
-        for result in results(store, scores, record, limit):
+        for result in results(store, scores, record, verdicts):
             file.write(between + encoder.encode(result))
             between = b",\n"
         file.write(b"\n]\n")
@@ -114,9 +131,11 @@ def infer(
         output=str(output),
         sessions=store.n_sessions,
         distinct=store.n_unique,
-        anomalies=int((by_session > limit).sum()),
-        threshold=limit,
-        false_alarm_rate=false_alarm_rate(record.calibration, limit),
+        anomalies=int(alarms[store.sequence_of].sum()),
+        threshold=threshold,
+        budget=budget,
+        false_alarm_rate=rate,
+        components=_alarms_by_component(store, scores, alarms),
         calibration_sessions=record.calibration.sessions,
         mean=float(by_session.mean()),
         deviation=float(by_session.std()),
@@ -145,71 +164,63 @@ def _writable(output: Path, files: list[Path]) -> Path:
     return resolved
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """Which of a store's distinct sequences alarm, and in which order they are shown."""
+
+    alarms: NDArray[np.bool_]
+    odd: NDArray[np.float64]
+    """What they are ranked by, highest first."""
+    threshold: float | None
+    budget: float | None
+
+
+def _alarms_by_component(store: Store, scores: StoreScores, alarms: NDArray[np.bool_]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for sequence in np.flatnonzero(alarms).tolist():
+        component = scores.evidence.which[sequence]
+        found[component] = found.get(component, 0) + int(store.counts[sequence])
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 def results(
-    store: Store, scores: StoreScores, record: ModelRecord, threshold: float
+    store: Store, scores: StoreScores, record: ModelRecord, verdicts: Verdicts
 ) -> Iterator[SessionResult]:
-    """The sessions of a store, ranked; sessions of equal score in order of time."""
-    explained: dict[int, tuple[str, list[EventScore]]] = {}
-    explained_score = float("nan")
-    ranked = np.argsort(-scores.score[store.sequence_of], kind="stable")
+    """The sessions of a store, ranked; equally odd sessions in order of time."""
+    explained: dict[int, Explained] = {}
+    explained_odd = float("nan")
+    ranked = np.argsort(-verdicts.odd[store.sequence_of], kind="stable")
     for rank, session in enumerate(ranked.tolist()):
         sequence = int(store.sequence_of[session])
-        score = float(scores.score[sequence])
-        detailed = score > threshold or rank < DETAILED_RANKS
+        odd, alarm = float(verdicts.odd[sequence]), bool(verdicts.alarms[sequence])
+        detailed = alarm or rank < DETAILED_RANKS
         if sequence not in explained:
-            if score != explained_score:  # identical sessions have equal scores, so they stand together
+            if odd != explained_odd:  # identical sessions are equally odd, so they stand together
                 explained.clear()
-                explained_score = score
+                explained_odd = odd
             most = POSITIONS_DETAILED if detailed else POSITIONS_BRIEF
-            explained[sequence] = _explain(store, scores, record, sequence, most)
-        why, positions = explained[sequence]
-        begin, end = int(store.offsets[sequence]), int(store.offsets[sequence + 1])
+            explained[sequence] = explain(store, scores, record, sequence, most)
+        why = explained[sequence]
         label = int(store.label[session])
         yield SessionResult(
             session_id=store.session_id(session),
-            anomaly_score=round(score, 6),
-            is_anomaly=score > threshold,
-            threshold=threshold,
+            anomaly_score=round(float(scores.score[sequence]), 6),
+            is_anomaly=alarm,
+            threshold=verdicts.threshold,
+            budget=verdicts.budget,
+            p_value=float(scores.p[sequence]),
+            evidence=round(-math.log10(float(scores.evidence.lowest[sequence])), 4),
+            component=scores.evidence.which[sequence],
             surprisal=round(float(scores.mean[sequence]), 6),
-            length=end - begin,
-            reason=why,
+            length=int(store.lengths[sequence]),
+            reason=why.reason,
             identical=int(store.counts[sequence]),
-            unseen_events=int(scores.unseen[sequence]),
+            unseen_events=why.unseen_events,
             service_name=store.services[store.service_of[session]] or None,
             timestamp=store.timestamp(session),
             file=store.files[store.file_of[session]],
             label=None if label < 0 else label,
-            highest=positions if detailed else positions[:POSITIONS_BRIEF],
-            event_sequence=[store.events[i] for i in store.sequence(sequence)] if detailed else None,
-            surprisals=[round(float(v), 4) for v in scores.surprisals.values[begin:end]]
-            if detailed
-            else None,
+            highest=why.positions if detailed else why.positions[:POSITIONS_BRIEF],
+            event_sequence=why.events if detailed else None,
+            surprisals=why.surprisals if detailed else None,
         )
-
-
-def _explain(
-    store: Store, scores: StoreScores, record: ModelRecord, sequence: int, most: int
-) -> tuple[str, list[EventScore]]:
-    begin, end = int(store.offsets[sequence]), int(store.offsets[sequence + 1])
-    values = scores.surprisals.values[begin:end]
-    events = [store.events[i] for i in store.sequence(sequence)]
-    assert scores.surprisals.expected is not None
-    assert scores.surprisals.probability is not None
-    positions = []
-    for place in np.argsort(-values, kind="stable")[:most].tolist():
-        expected = scores.surprisals.expected[begin + place]
-        probability = scores.surprisals.probability[begin + place]
-        named = [
-            (record.vocabulary.event(int(i)), float(p)) for i, p in zip(expected, probability, strict=True)
-        ]
-        positions.append(
-            EventScore(
-                position=place,
-                event=events[place],
-                surprisal=round(float(values[place]), 4),
-                expected=[(event, round(p, 4)) for event, p in named if event is not None],
-            )
-        )
-    known = set(record.vocabulary.events) if scores.unseen[sequence] else set(events)
-    unseen = [event for event in events if event not in known]
-    return reason(positions[0], unseen, len(events), record.templates), positions

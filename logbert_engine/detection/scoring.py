@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from logbert_engine.data.batches import pieces_of
 from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import anomaly_scores
+from logbert_engine.detection.evidence import Evidence, evidence_of, final_p, statistics_of
+from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.models.checkpoint import ModelRecord
 from logbert_engine.models.encoder import MaskedModel, longest_input
-from logbert_engine.models.surprisal import Scorer, Surprisals
+from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
 from logbert_engine.models.vocabulary import UNK
+from logbert_engine.presets.types import View
 from logbert_engine.protocol.errors import CheckpointError
 
 EXPECTED = 5
@@ -28,13 +31,17 @@ MOST_UNKNOWN = 0.5
 class StoreScores:
     """Every distinct sequence of a store, scored. Arrays over sequences align with the store's."""
 
-    surprisals: Surprisals
+    surprisals: Mapping[View, Surprisals]
+    """Of each event, in each view that the model has."""
     mean: NDArray[np.float64]
-    """Mean surprisal, nats."""
+    """Mean surprisal, nats, over events and views."""
     score: NDArray[np.float64]
     """Robust z."""
-    unseen: NDArray[np.int64]
-    """Events that training never saw."""
+    findings: Findings
+    """Of the rules."""
+    evidence: Evidence
+    p: NDArray[np.float64]
+    """Share of ordinary sessions with evidence as strong."""
 
 
 def check_vocabulary(record: ModelRecord, store: Store, *, allow_unknown: bool) -> None:
@@ -69,20 +76,33 @@ def score_store(
     Raises:
         CheckpointError: the checkpoint has no calibration.
     """
-    if record.calibration is None:
+    calibration = record.calibration
+    if calibration is None or record.normals is None:
         raise CheckpointError(
             "the checkpoint has no calibration; use a best_model.pt or epoch file of a run."
         )
     everything = np.arange(store.n_sessions, dtype=np.int64)
     pieces = pieces_of(store, everything, record.room or longest_input(model))
     scorer = Scorer(model.to(device), record.vocabulary, store, device, top=EXPECTED)
-    found = scorer.score(pieces, progress)
-    unknown = scorer.unknown(found)
-    found.values[unknown] = np.maximum(found.values[unknown], record.calibration.highest_event)
-    mean = found.means()
+    found: dict[View, Surprisals] = {}
+    for nth, view in enumerate(record.views):
+
+        def say(done: int, total: int, nth: int = nth) -> None:
+            if progress is not None:
+                progress(nth * total + done, len(record.views) * total)
+
+        found[view] = scorer.score(pieces, view, say)
+        raise_unknown(found[view], scorer.unknown(found[view]), calibration.highest[view])
+    mean = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
+    tokens = record.vocabulary.lookup(store.events)[store.tokens].astype(np.int32)
+    findings = Rules(record.normals).find(tokens, np.asarray(store.offsets))
+    rates = {rule: Rate(*counts) for rule, counts in calibration.rules.items()}
+    evidence = evidence_of(statistics_of(found), findings, calibration.statistics, rates)
     return StoreScores(
         surprisals=found,
         mean=mean,
-        score=anomaly_scores(record.calibration, mean),
-        unseen=np.add.reduceat(unknown.astype(np.int64), store.offsets[:-1]),
+        score=anomaly_scores(calibration, mean),
+        findings=findings,
+        evidence=evidence,
+        p=final_p(np.array(calibration.evidence), evidence.lowest),
     )

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
+from logbert_engine.data.normals import Normals
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.payload import FORMAT as FORMAT
 from logbert_engine.models.payload import UNUSABLE as UNUSABLE
@@ -24,6 +25,7 @@ from logbert_engine.models.payload import read_payload as read_payload
 from logbert_engine.models.payload import reading
 from logbert_engine.models.payload import write_payload as write_payload
 from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.types import View
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.rundir.atomic import storage_error, sync_file, sync_folder
 from logbert_engine.rundir.checksums import (
@@ -39,27 +41,36 @@ from logbert_engine.rundir.checksums import (
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-VOCABULARY_FILE, CALIBRATION_FILE = "vocabulary.json", "calibration.json"
+VOCABULARY_FILE, CALIBRATION_FILE, NORMALS_FILE = "vocabulary.json", "calibration.json", "normals.safetensors"
+NORMALS = ("tokens", "offsets", "counts")
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """How the scores of held-out sessions lie; what turns a surprisal into ``anomaly_score``."""
+    """How ordinary sessions that were held out from training lie; what turns surprisals into verdicts."""
 
     median: float
     """Of the log of the sessions' mean surprisal."""
     deviation: float
     """Robust standard deviation of the same."""
     sessions: int
-    highest_event: float
-    """Highest surprisal of a single event among them, nats."""
+    highest: dict[str, float]
+    """View to the highest surprisal of a single event among them, nats."""
     scores: list[float]
     """Sorted robust z-scores of the sessions (a sample of at most 10,000), for false-alarm rates."""
+    statistics: dict[str, list[float]] = {}
+    """Statistic to its sorted values among the sessions (a sample of at most 10,000)."""
+    rules: dict[str, tuple[int, int]] = {}
+    """Rule to the ordinary sessions that it alarms on when each in turn is left out, and to how many there are."""
+    evidence: list[float] = []
+    """Sorted evidence of the sessions (a sample of at most 10,000): the lowest weighted p-value of each."""
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file tells beside the weights."""
 
     vocabulary: Vocabulary
+    views: tuple[View, ...] = ("order",)
+    """How it was trained to read sessions."""
     calibration: Calibration | None = None
     templates: dict[str, str] = {}
     room: int = 0
@@ -69,6 +80,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     valid_loss: float | None = None
     seed: int = 0
+    normals: Normals | None = None
+    """The ordinary sessions: what training and calibration saw."""
 
 
 def cpu_state(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -97,10 +110,25 @@ def save_model(path: Path, model: MaskedModel, record: ModelRecord) -> None:
         "format": FORMAT,
         "kind": "model",
         "config": json.loads(model.config.to_json_string(use_diff=False)),
-        "record": msgspec.to_builtins(record),
+        "record": _plain(record),
+        "normals": _tensors(record.normals),
         "model": cpu_state(model),
     }
     write_payload(path, payload)
+
+
+def _plain(record: ModelRecord) -> Any:
+    return msgspec.to_builtins(msgspec.structs.replace(record, normals=None))
+
+
+def _tensors(normals: Normals | None) -> dict[str, Tensor]:
+    if normals is None:
+        return {}
+    return {name: torch.from_numpy(getattr(normals, name)) for name in NORMALS}
+
+
+def _normals(tensors: dict[str, Tensor]) -> Normals | None:
+    return Normals(**{name: tensors[name].numpy() for name in NORMALS}) if tensors else None
 
 
 def model_from(config: dict[str, Any], weights: dict[str, Tensor], where: Path) -> MaskedModel:
@@ -136,7 +164,7 @@ def load_model(path: Path) -> tuple[MaskedModel, ModelRecord]:
     """
     payload = read_payload(path, "model")
     with reading(path):
-        record = msgspec.convert(payload["record"], ModelRecord)
+        record = _record_in(payload)
         return model_from(payload["config"], payload["model"], path), record
 
 
@@ -148,11 +176,16 @@ def read_record(path: Path) -> ModelRecord:
     """
     payload = read_payload(path, "model")
     with reading(path):
-        return msgspec.convert(payload["record"], ModelRecord)
+        return _record_in(payload)
+
+
+def _record_in(payload: dict[str, Any]) -> ModelRecord:
+    record = msgspec.convert(payload["record"], ModelRecord)
+    return msgspec.structs.replace(record, normals=_normals(payload["normals"]))
 
 
 def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
-    """Write a Hugging Face folder: config.json, model.safetensors, vocabulary.json, calibration.json, SHA256SUMS.
+    """Write a Hugging Face folder: configuration and weights, vocabulary, calibration, ordinary sessions, SHA256SUMS.
 
     The folder appears whole: it is written beside, put on the disk and renamed. The digest of its SHA256SUMS is
     recorded in the one beside it, so that a folder that is another model's is found.
@@ -173,7 +206,11 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
             fresh / WEIGHTS_FILE,
             metadata={"format": "pt"},
         )
-        kept = _Kept(vocabulary=record.vocabulary, templates=record.templates, room=record.room)
+        if record.normals is not None:
+            save_file(_tensors(record.normals), fresh / NORMALS_FILE)
+        kept = _Kept(
+            vocabulary=record.vocabulary, views=record.views, templates=record.templates, room=record.room
+        )
         (fresh / VOCABULARY_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
         if record.calibration is not None:
             (fresh / CALIBRATION_FILE).write_bytes(msgspec.json.encode(record.calibration))
@@ -210,7 +247,7 @@ def check_export(folder: Path) -> None:
     verify(folder / SUMS, folder.parent)
     if not sums_are_whole(folder):
         raise CheckpointError(f"{folder / SUMS} is damaged: it is not as it was written.")
-    for name in (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE):
+    for name in (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE, NORMALS_FILE):
         if name not in sums and (folder / name).is_file():
             raise CheckpointError(f"{folder / SUMS} is damaged: it does not list {name}.")
     for name in sums:
@@ -233,6 +270,9 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         calibration = None
         if calibration_path.exists():
             calibration = msgspec.json.decode(calibration_path.read_bytes(), type=Calibration)
+        normals = None
+        if (folder / NORMALS_FILE).exists():
+            normals = _normals(load_file(folder / NORMALS_FILE))
     except UNUSABLE as error:
         raise CheckpointError(f"{folder} is not an exported model of logbert-engine: {error}.") from error
     with reading(folder):
@@ -243,12 +283,18 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         raise CheckpointError(f"the weights in {folder} do not fit its config.json; use another checkpoint.")
     model.tie_weights()
     return model, ModelRecord(
-        vocabulary=kept.vocabulary, calibration=calibration, templates=kept.templates, room=kept.room
+        vocabulary=kept.vocabulary,
+        views=kept.views,
+        calibration=calibration,
+        templates=kept.templates,
+        room=kept.room,
+        normals=normals,
     )
 
 
 class _Kept(msgspec.Struct, kw_only=True):
     vocabulary: Vocabulary
+    views: tuple[View, ...] = ("order",)
     templates: dict[str, str] = {}
     room: int = 0
 

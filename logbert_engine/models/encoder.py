@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
-from logbert_engine.models.vocabulary import PAD, Vocabulary
+from logbert_engine.models.vocabulary import MASK, PAD, Vocabulary
 from logbert_engine.presets.types import Encoder
 
 MaskedModel: TypeAlias = Any
@@ -53,30 +53,58 @@ def new_model(sizes: Encoder, vocabulary: Vocabulary, seed: int) -> MaskedModel:
     return model
 
 
-def logits_at(model: MaskedModel, ids_BT: Tensor, wanted_BT: Tensor, tokens_B: Tensor | None) -> Tensor:
-    """Predict the events at some positions; the head, most of the work for large vocabularies, runs there only.
+def logits_at(
+    model: MaskedModel,
+    ids_BT: Tensor,
+    targets_BT: Tensor,
+    tokens_B: Tensor | None = None,
+    next_B: Tensor | None = None,
+) -> Tensor:
+    """Predict some of the ids; the head, most of the work for large vocabularies, runs for them only.
 
     Args:
         model: the encoder.
-        ids_BT: model ids, with MASK where events are hidden.
-        wanted_BT: True at the positions to predict, M of them in all.
+        ids_BT: model ids.
+        targets_BT: True where the id is to be predicted, M of them in all; never at the first position.
         tokens_B: tokens of each row where rows are padded; None where all have length T.
+        next_B: rows where a target is predicted from what stands before it; in the others it is hidden and
+            predicted from both sides. None where there is none.
 
     Returns:
-        logits_MV, in the order of ``wanted_BT.nonzero()``.
+        logits_MV, in the order of ``targets_BT.nonzero()``.
     """
-    attention_BT = None
-    if tokens_B is not None:
-        attention_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None, :] < tokens_B[:, None]
+    hidden_BT, read_BT = targets_BT, targets_BT
+    if next_B is not None:
+        hidden_BT = targets_BT & ~next_B[:, None]
+        before_BT = targets_BT.roll(-1, dims=1)  # what stands before a target predicts it
+        read_BT = torch.where(next_B[:, None], before_BT, targets_BT)
     body: nn.Module = model.base_model
-    states_BTD: Tensor = body(input_ids=ids_BT, attention_mask=attention_BT).last_hidden_state
-    states_MD = states_BTD[wanted_BT]
+    states_BTD: Tensor = body(
+        input_ids=ids_BT.masked_fill(hidden_BT, MASK),
+        attention_mask=_attention(ids_BT.shape[1], ids_BT.device, tokens_B, next_B),
+    ).last_hidden_state
+    states_MD = states_BTD[read_BT]
     if isinstance(model, DistilBertForMaskedLM):
         states_MD = model.vocab_layer_norm(model.activation(model.vocab_transform(states_MD)))
         logits_MV: Tensor = model.vocab_projector(states_MD)
     else:
         logits_MV = model.cls(states_MD)
     return logits_MV
+
+
+def _attention(
+    length: int, device: torch.device, tokens_B: Tensor | None, next_B: Tensor | None
+) -> Tensor | None:
+    """Which position may look at which: None for all at all, else [B, T] of keys or [B, 1, T, T]."""
+    place_T = torch.arange(length, device=device)
+    there_BT = None if tokens_B is None else place_T[None, :] < tokens_B[:, None]
+    if next_B is None:
+        return there_BT
+    earlier_TT = place_T[None, :] <= place_T[:, None]
+    allowed_BTT = earlier_TT[None] | ~next_B[:, None, None]
+    if there_BT is not None:
+        allowed_BTT = allowed_BTT & there_BT[:, None, :]
+    return allowed_BTT[:, None]
 
 
 def parameter_count(model: nn.Module) -> int:

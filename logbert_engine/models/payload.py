@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir.checksums import HashedFile, recorded, replacing_checked, sha256_of, verify
 
-FORMAT = 1
+FORMAT = 2
 UNUSABLE = (
     RuntimeError,
     EOFError,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from logbert_engine.data.batches import Pieces, assemble
+from logbert_engine.data.batches import NEXT, VIEWS, Batch, Pieces, assemble
 from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models.device import is_out_of_memory
 from logbert_engine.models.encoder import MaskedModel, logits_at
-from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
+from logbert_engine.models.vocabulary import AROUND, UNK, Vocabulary
+from logbert_engine.presets.types import View
 
 MASKS = 4
 """Complementary masks; each hides a quarter of the events, a share that training sees too."""
@@ -36,6 +38,8 @@ class Surprisals:
     """Model ids of the likeliest events at each position, likeliest first, shape (events, top)."""
     probability: NDArray[np.float32] | None = None
     """Their probabilities."""
+    end: NDArray[np.float32] | None = None
+    """Of each sequence the surprisal of its end, nats; None in the bag view, which has none."""
 
     def means(self) -> NDArray[np.float64]:
         """Mean surprisal of each sequence, nats."""
@@ -57,53 +61,40 @@ class Scorer:
         self._first = vocabulary.first
 
     @torch.inference_mode()
-    def score(self, pieces: Pieces, progress: Callable[[int, int], None] | None = None) -> Surprisals:
+    def score(
+        self, pieces: Pieces, view: View = "order", progress: Callable[[int, int], None] | None = None
+    ) -> Surprisals:
         """Surprisal of every event of the pieces' sequences.
 
         Positions that two windows of a long sequence share are averaged.
 
         Args:
             pieces: windows of distinct sequences, as ``data.batches.cut`` makes them.
+            view: how the model reads them.
             progress: called with (pieces done, pieces in all); may raise to interrupt.
         """
-        sequence, owner = np.unique(pieces.sequence, return_inverse=True)
-        lengths = self._store.lengths[sequence]
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        sums = np.zeros(offsets[-1])
-        visits = np.zeros(offsets[-1])
-        expected = np.zeros((offsets[-1], self._top), dtype=np.int32)
-        probability = np.zeros((offsets[-1], self._top), dtype=np.float32)
+        found = _Gathered(self._store, pieces, self._top)
         order = np.argsort(pieces.tokens, kind="stable")
         sizes = pieces.tokens[order]
-        begin, at_once = 0, TOKENS_AT_ONCE
+        begin, at_once, masks = 0, TOKENS_AT_ONCE, 1 if view == "next" else MASKS
         while begin < len(order):
             same = int(np.searchsorted(sizes, sizes[begin], side="right"))
-            end = min(same, begin + max(1, at_once // (MASKS * int(sizes[begin]))))
+            end = min(same, begin + max(1, at_once // (masks * int(sizes[begin]))))
             chosen = order[begin:end]
+            as_view = np.full(len(chosen), VIEWS.index(view), dtype=np.int8)
+            batch = assemble(self._store, pieces, chosen, self._lookup, AROUND, as_view)
             try:
-                nll_BT, top_BTK, p_BTK, events_BT = self._batch(pieces, chosen)
+                predicted = self._predict(batch, masks)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(chosen) == 1:
                     raise
-                at_once = MASKS * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
+                at_once = masks * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
                 continue
-            rows, columns = np.nonzero(events_BT)
-            place = columns - pieces.opens[chosen][rows]
-            flat = offsets[owner[chosen]][rows] + pieces.start[chosen][rows] + place
-            np.add.at(sums, flat, nll_BT[rows, columns])  # two windows in one batch can share positions
-            np.add.at(visits, flat, 1)
-            if self._top:
-                expected[flat], probability[flat] = top_BTK[rows, columns], p_BTK[rows, columns]
+            found.add(chosen, batch, predicted)
             begin = end
             if progress is not None:
                 progress(begin, len(order))
-        return Surprisals(
-            sequence=sequence,
-            offsets=offsets,
-            values=(sums / visits).astype(np.float32),
-            expected=expected if self._top else None,
-            probability=probability if self._top else None,
-        )
+        return found.surprisals(view)
 
     def unknown(self, found: Surprisals) -> NDArray[np.bool_]:
         """Which of the scored positions hold an event that the model has no row for."""
@@ -111,33 +102,95 @@ class Scorer:
         unknown: NDArray[np.bool_] = (self._lookup == UNK)[np.concatenate(sequences)]
         return unknown
 
-    def _batch(
-        self, pieces: Pieces, chosen: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
-        batch = assemble(self._store, pieces, chosen, self._lookup, (PAD, CLS, END))
-        masks_KBT = torch.from_numpy(complementary_masks(batch.events_BT, MASKS)).to(self._device)
+    def _predict(self, batch: Batch, masks: int) -> _Predicted:
+        """Predict all targets, a part of them with each of the masks."""
+        masks_KBT = torch.from_numpy(complementary_masks(batch.targets_BT, masks)).to(self._device)
         ids_BT = torch.from_numpy(batch.ids_BT).to(self._device)
-        hidden_NT = masks_KBT.flatten(0, 1)
-        seen_NT = ids_BT.repeat(MASKS, 1)
-        logits_MV = logits_at(self._model, seen_NT.masked_fill(hidden_NT, MASK), hidden_NT, None).float()
-        log_p_MV = torch.log_softmax(logits_MV, dim=-1)
-        nll_M = -log_p_MV.gather(1, seen_NT[hidden_NT][:, None])[:, 0]
-        shape = batch.ids_BT.shape
-        nll_BT = self._spread(nll_M, hidden_NT, shape, ())
+        wanted_NT = masks_KBT.flatten(0, 1)
+        ids_NT = ids_BT.repeat(masks, 1)
+        next_N = None
+        if bool((batch.view_B == NEXT).all()):
+            next_N = torch.ones(len(ids_NT), dtype=torch.bool, device=self._device)
+        log_p_MV = torch.log_softmax(logits_at(self._model, ids_NT, wanted_NT, next_B=next_N).float(), dim=-1)
+        nll_M = -log_p_MV.gather(1, ids_NT[wanted_NT][:, None])[:, 0]
+        nll_BT = self._spread(nll_M, masks_KBT, ())
         if not self._top:
-            empty = np.zeros((*shape, 0), dtype=np.float32)
-            return nll_BT, empty.astype(np.int32), empty, batch.events_BT
+            empty = np.zeros((*batch.ids_BT.shape, 0), dtype=np.float32)
+            return _Predicted(nll_BT, empty.astype(np.int32), empty)
         p_MK, index_MK = log_p_MV[:, self._first :].topk(self._top, dim=-1)
-        top_BTK = self._spread((index_MK + self._first).float(), hidden_NT, shape, (self._top,)).astype(
-            np.int32
-        )
-        return nll_BT, top_BTK, self._spread(p_MK.exp(), hidden_NT, shape, (self._top,)), batch.events_BT
+        top_BTK = self._spread((index_MK + self._first).float(), masks_KBT, (self._top,))
+        p_BTK = self._spread(p_MK.exp(), masks_KBT, (self._top,))
+        return _Predicted(nll_BT, top_BTK.astype(np.int32), p_BTK)
 
-    def _spread(
-        self, of_M: Tensor, hidden_NT: Tensor, shape: tuple[int, ...], more: tuple[int, ...]
-    ) -> NDArray[np.float32]:
-        """Put what was predicted at the masked positions back into place, the K masks over one another."""
-        spread = torch.zeros((*hidden_NT.shape, *more), device=self._device)
-        spread[hidden_NT] = of_M
-        together: NDArray[np.float32] = spread.view(MASKS, *shape, *more).sum(dim=0).cpu().numpy()
+    def _spread(self, of_M: Tensor, masks_KBT: Tensor, more: tuple[int, ...]) -> NDArray[np.float32]:
+        """Put what was predicted back into place, the K masks over one another."""
+        spread = torch.zeros((*masks_KBT.shape, *more), device=self._device)
+        spread[masks_KBT] = of_M
+        together: NDArray[np.float32] = spread.sum(dim=0).cpu().numpy()
         return together
+
+
+class _Predicted(NamedTuple):
+    """Of each position of a batch: surprisal, likeliest events, their probabilities."""
+
+    nll_BT: NDArray[np.float32]
+    top_BTK: NDArray[np.int32]
+    p_BTK: NDArray[np.float32]
+
+
+class _Gathered:
+    """What is predicted, batch by batch, put together by sequence."""
+
+    def __init__(self, store: Store, pieces: Pieces, top: int) -> None:
+        self._pieces = pieces
+        self._sequence, self._owner = np.unique(pieces.sequence, return_inverse=True)
+        self._offsets = np.concatenate(([0], np.cumsum(store.lengths[self._sequence])))
+        self._sums = np.zeros(self._offsets[-1])
+        self._visits = np.zeros(self._offsets[-1])
+        self._end = np.zeros(len(self._sequence), dtype=np.float32)
+        self._expected = np.zeros((self._offsets[-1], top), dtype=np.int32)
+        self._probability = np.zeros((self._offsets[-1], top), dtype=np.float32)
+
+    def add(self, chosen: NDArray[np.int64], batch: Batch, predicted: _Predicted) -> None:
+        """Take in the pieces of a batch."""
+        rows, columns = np.nonzero(batch.events)
+        owner = self._owner[chosen]
+        flat = self._offsets[owner][rows] + batch.start_B[rows] + batch.place_BT[rows, columns]
+        np.add.at(self._sums, flat, predicted.nll_BT[rows, columns])  # two windows can share positions
+        np.add.at(self._visits, flat, 1)
+        if self._expected.shape[1]:
+            self._expected[flat] = predicted.top_BTK[rows, columns]
+            self._probability[flat] = predicted.p_BTK[rows, columns]
+        rows, columns = np.nonzero(batch.targets_BT & ~batch.events)
+        self._end[owner[rows]] = predicted.nll_BT[rows, columns]
+
+    def surprisals(self, view: View) -> Surprisals:
+        """All that was taken in."""
+        detailed = bool(self._expected.shape[1])
+        return Surprisals(
+            sequence=self._sequence,
+            offsets=self._offsets,
+            values=(self._sums / self._visits).astype(np.float32),
+            expected=self._expected if detailed else None,
+            probability=self._probability if detailed else None,
+            end=None if view == "bag" else self._end,
+        )
+
+
+def raise_unknown(found: Surprisals, unknown: NDArray[np.bool_], highest: float | None = None) -> float:
+    """Give events that the model has no row for at least the highest surprisal of one that it has.
+
+    A model cannot be trusted to be surprised by what it never saw.
+
+    Args:
+        found: changed in place.
+        unknown: which of its values are of such events.
+        highest: of a calibration event, nats; that of the values themselves when not given.
+
+    Returns:
+        The highest that was used.
+    """
+    if highest is None:
+        highest = float(found.values[~unknown].max(initial=0.0)) or float(found.values.max())
+    found.values[unknown] = np.maximum(found.values[unknown], highest)
+    return highest

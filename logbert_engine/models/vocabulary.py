@@ -8,13 +8,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.batches import Markers
+
 EventId = int | str
 
-PAD, CLS, END, MASK, UNK, BAG = range(6)
+PAD, CLS, END, MASK, UNK, BAG, MORE = range(7)
 """CLS is the paper's DIST; END closes a whole session, so that a missing end can be seen; BAG marks the
-view of a session without order."""
+view of a session without order; MORE begins a later window of a long session."""
 MARKERS = 8
-"""Rows before the reserved ones; two are free."""
+"""Rows before the reserved ones; one is free."""
+AROUND = Markers(pad=PAD, opens=CLS, goes_on=MORE, bag=BAG, end=END)
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,10 @@ Seed = Annotated[int, Meta(ge=0, le=2**53)]
 
 Device = Literal["auto", "cpu", "mps", "cuda"]
 
+View = Literal["order", "next", "bag"]
+"""How a model reads a session: hidden events from both sides, each event from those before it, or hidden events
+from how often each event occurs, without their order."""
+
 
 class Encoder(
     msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="family", tag="encoder"
@@ -38,6 +42,9 @@ class Encoder(
     dropout: Share = 0.1
     mask_ratio: tuple[Ratio, Ratio] = (0.15, 0.75)
     """Share of events masked in training, drawn uniformly for each session between the two."""
+    views: Annotated[tuple[View, ...], Meta(min_length=1, max_length=3)] = ("order",)
+    """How sessions are read, in training by turns: order hides events and shows what stands on both sides of
+    them, next shows what came before each, bag shows the other events sorted, without their order."""
     reserved_events: NotNegative = 56
     """Embedding rows kept free for events that appear later."""
 

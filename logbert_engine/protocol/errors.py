@@ -51,6 +51,18 @@ class DeviceError(LogbertError):
     kind = "device"
 
 
+class EvaluationError(LogbertError):
+    """Figures that would not be worth their name: a leak, or data that they cannot be made from."""
+
+    kind = "evaluation"
+
+
+class TriageError(LogbertError):
+    """A verdict that makes no sense, or a database of verdicts that is damaged, foreign or held."""
+
+    kind = "triage"
+
+
 class EngineError(LogbertError):
     """The engine cannot be reached, speaks another protocol, or refused a request."""
 
@@ -68,6 +80,8 @@ _BY_KIND: dict[str, type[LogbertError]] = {
         StorageError,
         DiskFullError,
         DeviceError,
+        TriageError,
+        EvaluationError,
         EngineError,
     )
 }

@@ -317,12 +317,21 @@ class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     anomaly_score: float
     """Robust z of the session's log surprisal among the calibration sessions."""
     is_anomaly: bool
-    threshold: float
     surprisal: float
     """Mean over the session's events, nats."""
     length: int
     reason: str
     """One sentence: which event surprised most and what was expected."""
+    threshold: float | None = None
+    """Of ``anomaly_score``, where one was given."""
+    budget: float | None = None
+    """Share of ordinary sessions that may alarm, where there is no threshold."""
+    p_value: float = 1.0
+    """Share of ordinary sessions with evidence as strong, by the held-out ones."""
+    evidence: float = 0.0
+    """-log10 of the lowest p-value among the statistics and rules: what sessions are ranked by."""
+    component: str = ""
+    """The kind of evidence that it comes from."""
     identical: int = 1
     """Sessions of this input with the same sequence."""
     unseen_events: int = 0
@@ -356,6 +365,8 @@ class ResultRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     is_anomaly: bool
     length: int
     reason: str
+    p_value: float = 1.0
+    component: str = ""
     identical: int = 1
     unseen_events: int = 0
     service_name: str | None = None
@@ -369,15 +380,16 @@ class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     output: str
     total: int
     anomalies: int
-    threshold: float
     mean: float
     deviation: float
     lowest: float
     highest: float
     offset: int
     rows: list[ResultRow]
+    threshold: float | None = None
+    budget: float | None = None
     false_alarm_rate: float | None = None
-    """Share of ordinary sessions that the threshold alarms on, by the held-out ones; None where not known."""
+    """Share of ordinary sessions that alarm, by the held-out ones; None where not known."""
 
 
 class ReadResult(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -97,6 +97,7 @@ def _record(
 ) -> ModelRecord:
     return ModelRecord(
         vocabulary=context.vocabulary,
+        views=context.sizes.views,
         calibration=calibration,
         templates=context.templates,
         room=context.room,
@@ -105,6 +106,7 @@ def _record(
         epoch=epoch,
         valid_loss=valid_loss,
         seed=context.config.seed,
+        normals=context.normals,
     )
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from logbert_engine.data.batches import Pieces, pieces_of
+from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.sampling import Split, stage_sample
 from logbert_engine.data.store import Store
 from logbert_engine.models.device import Compute
@@ -50,3 +54,19 @@ class RunContext:
     def valid_pieces(self) -> Pieces:
         """The fixed validation sample."""
         return pieces_of(self.store, self.split.valid, self.room)
+
+    @cached_property
+    def train_normals(self) -> Normals:
+        """What training may see, all stages together."""
+        return normals_of(self.store, self.split.train, self.vocabulary.lookup(self.store.events))
+
+    @cached_property
+    def valid_normals(self) -> Normals:
+        """The validation sample."""
+        return normals_of(self.store, self.split.valid, self.vocabulary.lookup(self.store.events))
+
+    @cached_property
+    def normals(self) -> Normals:
+        """All ordinary sessions that the run uses."""
+        both = np.concatenate((self.split.train, self.split.valid))
+        return normals_of(self.store, both, self.vocabulary.lookup(self.store.events))

@@ -16,7 +16,7 @@ from logbert_engine.data.batches import EpochPlan, Pieces, assemble, plan_epoch
 from logbert_engine.data.masks import training_mask
 from logbert_engine.models.device import free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.vocabulary import CLS, END, PAD
+from logbert_engine.models.vocabulary import AROUND
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.protocol.events import BackedOff, Health, Level, StagePlan, StageStarted
 from logbert_engine.rundir.layout import StageLayout
@@ -171,6 +171,7 @@ class StageTrainer:
             seed=self._context.config.seed,
             stage=plan.index,
             epoch=epoch,
+            views=self._context.sizes.views,
         )
         before = (epoch - 1) * len(epoch_plan)
         self._figures.start_clock(position)
@@ -193,7 +194,9 @@ class StageTrainer:
         """One optimizer step; returns what all ranks agreed on: a wish's code, and whether a save is due."""
         context, position = self._context, self._position
         rows = slice(epoch_plan.bounds[index], epoch_plan.bounds[index + 1])
-        batch = assemble(context.store, self._pieces, epoch_plan.piece[rows], self._lookup, (PAD, CLS, END))
+        batch = assemble(
+            context.store, self._pieces, epoch_plan.piece[rows], self._lookup, AROUND, epoch_plan.view[rows]
+        )
         hidden_BT = training_mask(
             batch,
             epoch_plan.visit[rows],
@@ -234,7 +237,7 @@ class StageTrainer:
             lack = shortage_of(error, context.compute)
             raise self._out_of_memory(lack) from error  # the weights may be changed in part: not saved
         position.step += 1
-        self._figures.take(position, done, float(weight_B.sum()), int(batch.events_BT.sum()))
+        self._figures.take(position, done, float(weight_B.sum()), int(batch.events.sum()))
         return asked, due_to_all
 
     def _end_epoch(self, epoch: int) -> float:

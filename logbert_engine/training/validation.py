@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from logbert_engine.data.batches import Pieces
 from logbert_engine.detection.calibration import calibrate
+from logbert_engine.detection.evidence import statistics_of
+from logbert_engine.detection.rules import Rules
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.surprisal import Scorer, Surprisals
+from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
+from logbert_engine.presets.types import View
 from logbert_engine.training.context import RunContext
 
 _ROUNDS = 16
@@ -27,52 +30,67 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
         pieces: the validation sample.
 
     Returns:
-        The mean surprisal per event (nats; each session counts, identical ones too), and the calibration; the
-        same on every rank. There is no calibration where the loss is not finite.
+        The mean surprisal per event (nats; over views, and each session counts, identical ones too), and the
+        calibration; the same on every rank. There is no calibration where the loss is not finite.
 
     Raises:
         Interrupted: a pause or stop was asked for.
     """
     scorer = Scorer(model, context.vocabulary, context.store, context.compute.device)
-    found = _score(context, scorer, pieces)
-    unknown = scorer.unknown(found)
-    highest = float(found.values[~unknown].max(initial=0.0)) or float(found.values.max())
-    found.values[unknown] = np.maximum(found.values[unknown], highest)  # as inference does
+    found = {view: _score(context, scorer, pieces, view) for view in context.sizes.views}
     counts = np.zeros(context.store.n_unique, dtype=np.int64)
     counts[pieces.sequence] = pieces.count
-    counts = counts[found.sequence]
-    per_event = np.repeat(counts, np.diff(found.offsets))
-    loss = float(np.average(found.values.astype(np.float64), weights=per_event))
+    counts = counts[next(iter(found.values())).sequence]
+    losses: list[float] = []
+    highest: dict[str, float] = {}
+    for view, surprisals in found.items():
+        highest[view] = raise_unknown(surprisals, scorer.unknown(surprisals))
+        per_event = np.repeat(counts, np.diff(surprisals.offsets))
+        losses.append(float(np.average(surprisals.values.astype(np.float64), weights=per_event)))
+    loss = float(np.mean(losses))
     if not math.isfinite(loss):
         return loss, None
-    return loss, calibrate(found.means(), counts, highest)
+    means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
+    rules, held_out = Rules(context.train_normals), context.valid_normals
+    findings = rules.find(held_out.tokens, held_out.offsets)
+    rates = rules.left_out()
+    return loss, calibrate(means, counts, highest, statistics_of(found), findings, rates)
 
 
-def _score(context: RunContext, scorer: Scorer, pieces: Pieces) -> Surprisals:
+def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> Surprisals:
     team, wishes = context.team, context.wishes
     if team.place.alone:
-        return scorer.score(pieces, lambda _done, _all: wishes.check())
+        return scorer.score(pieces, view, lambda _done, _all: wishes.check())
     sequences = np.unique(pieces.sequence)
     mine = sequences[team.place.rank :: team.place.world_size]
     parts: list[Surprisals] = []
     for some in np.array_split(mine, _ROUNDS):
         if len(some):
-            parts.append(scorer.score(pieces.of(some), lambda _done, _all: wishes.beat()))
+            parts.append(scorer.score(pieces.of(some), view, lambda _done, _all: wishes.beat()))
         asked = team.agree(wishes.code())[0]
         if asked:
             raise wishes.interruption(asked)
-    sequence = np.concatenate([np.zeros(0, np.int64), *(part.sequence for part in parts)])
-    values = np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)])
-    everyone = zip(team.gather(sequence.tobytes()), team.gather(values.tobytes()), strict=True)
+    columns = [
+        np.concatenate([np.zeros(0, np.int64), *(part.sequence for part in parts)]),
+        np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)]),
+        np.concatenate([np.zeros(0, np.float32), *(part.end for part in parts if part.end is not None)]),
+    ]
+    everyone = [team.gather(column.tobytes()) for column in columns]
     return _together(
-        context, [(np.frombuffer(s, np.int64), np.frombuffer(v, np.float32)) for s, v in everyone]
+        context,
+        np.concatenate([np.frombuffer(part, np.int64) for part in everyone[0]]),
+        np.concatenate([np.frombuffer(part, np.float32) for part in everyone[1]]),
+        np.concatenate([np.frombuffer(part, np.float32) for part in everyone[2]]),
     )
 
 
-def _together(context: RunContext, parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Surprisals:
+def _together(
+    context: RunContext,
+    sequence: NDArray[np.int64],
+    values: NDArray[np.float32],
+    end: NDArray[np.float32],
+) -> Surprisals:
     """The parts of all ranks as one, sequences in ascending order."""
-    sequence = np.concatenate([part[0] for part in parts])
-    values = np.concatenate([part[1] for part in parts])
     lengths = context.store.lengths[sequence]
     begins = np.cumsum(lengths) - lengths
     order = np.argsort(sequence, kind="stable")
@@ -82,4 +100,9 @@ def _together(context: RunContext, parts: list[tuple[NDArray[np.int64], NDArray[
         + np.arange(offsets[-1])
         - np.repeat(offsets[:-1], lengths[order])
     )
-    return Surprisals(sequence=sequence[order], offsets=offsets, values=values[place].copy())
+    return Surprisals(
+        sequence=sequence[order],
+        offsets=offsets,
+        values=values[place].copy(),
+        end=end[order] if len(end) else None,
+    )

@@ -33,7 +33,9 @@ def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
     name = clean(str(session.session_id))
     place = f" {count(detail.rank + 1)} of {count(total)}  "
     score = f"  score {session.anomaly_score:.2f}  "
-    limit = f"  threshold {session.threshold:.2f}"
+    limit = f"  p {session.p_value:.2g}"
+    if session.threshold is not None:
+        limit = f"  threshold {session.threshold:.2f}"
     room = width - len(place) - len(score) - len(verdict[0]) - 1
     if width_of(name) + len(limit) > room:
         limit = ""

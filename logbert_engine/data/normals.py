@@ -1,0 +1,38 @@
+"""The ordinary sessions that training saw, as arrays: each distinct sequence once, with a count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logbert_engine.data.store import Store
+
+
+@dataclass(frozen=True)
+class Normals:
+    """The training sample."""
+
+    tokens: NDArray[np.int32]
+    """[T] model ids of all sequences, one behind the other; UNK where training did not know the event."""
+    offsets: NDArray[np.int64]
+    """[U+1] where each sequence begins and ends in ``tokens``."""
+    counts: NDArray[np.int64]
+    """[U] sessions with each sequence."""
+
+
+def normals_of(store: Store, sessions: NDArray[np.int64], lookup: NDArray[np.int64]) -> Normals:
+    """Gather the distinct sequences of some sessions.
+
+    Args:
+        store: where they are.
+        sessions: indices of sessions.
+        lookup: model id of each event of the store.
+    """
+    chosen, counts = np.unique(store.sequence_of[sessions], return_counts=True)
+    lengths = store.lengths[chosen]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    tokens = store.tokens[np.repeat(store.offsets[chosen], lengths) + within]
+    return Normals(tokens=lookup[tokens].astype(np.int32), offsets=offsets, counts=counts.astype(np.int64))

@@ -1,0 +1,1 @@
+"""Figures of detectors on labelled sessions: measures, intervals, the floor beside the model, leaks refused."""
