@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "resume": "go on with a paused, stopped or crashed run",
     "restart-stage": "go back to the last completed stage and train the next one again",
     "infer": "score sessions with a checkpoint",
+    "evaluate": "how good a checkpoint is on labelled sessions, beside simple rules",
     "presets": "list, show or check presets, or print their JSON Schema",
     "demo-data": "write a simulated system's logs, sessions and labels",
     "demo": "show the whole job on demo data, in a few minutes",

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class _Progress:
+class ScoringProgress:
     """Says how far it is: a line that renews itself in a terminal, JSON lines for the engine."""
 
     def __init__(self, kind: str) -> None:
@@ -74,6 +74,7 @@ class _Progress:
         self._phase = ""
 
     def __call__(self, phase: str, done: int, total: int) -> None:
+        """Say it, a few times a second."""
         now = time.monotonic()
         if now < self._next and phase == self._phase and done < total:
             return
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and say what was found."""
     from logbert_engine.detection.inference import infer
 
-    progress = _Progress(arguments.progress)
+    progress = ScoringProgress(arguments.progress)
     try:
         found = infer(
             arguments.checkpoint,

@@ -1,0 +1,89 @@
+"""``logbert-engine evaluate``: how good a checkpoint is on labelled sessions, beside simple rules."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from logbert_engine.commands.infer import ScoringProgress, share
+
+
+def weight(text: str) -> float:
+    """How many sessions one stands for."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 33.6")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a run directory, a stage directory, a best_model.pt or an exported folder",
+    )
+    parser.add_argument(
+        "--input",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE|DIR",
+        help="session files or directories, with labels",
+    )
+    parser.add_argument(
+        "--alert-budget",
+        type=share,
+        default=0.001,
+        metavar="SHARE",
+        help="share of ordinary sessions that may alarm (default 0.1%%)",
+    )
+    parser.add_argument(
+        "--normal-weight",
+        type=weight,
+        default=1.0,
+        metavar="N",
+        help="sessions that a normal one stands for, where anomalies are more frequent here than in the logs",
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report as one page")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print the table."""
+    from logbert_engine.detection.evaluating import evaluate
+    from logbert_engine.evaluation.comparison import encode
+    from logbert_engine.evaluation.page import render_page
+    from logbert_engine.evaluation.table import table
+    from logbert_engine.rundir.atomic import write_file
+
+    progress = ScoringProgress("auto")
+    try:
+        found = evaluate(
+            arguments.checkpoint,
+            arguments.input,
+            budget=arguments.alert_budget,
+            normal_weight=arguments.normal_weight,
+            device=arguments.device,
+            seed=arguments.seed,
+            report=progress,
+        )
+    finally:
+        progress.finish()
+    if arguments.html is not None:
+        page = render_page(found.comparison, found.sample, found.detectors)
+        write_file(arguments.html, page.encode())
+    if arguments.json:
+        print(encode(found.comparison).decode())
+        return 0
+    print("\n".join(table(found.comparison)))
+    if arguments.html is not None:
+        print(f"\nreport written to {arguments.html}")
+    return 0

@@ -1,0 +1,186 @@
+"""Evaluation: a checkpoint and labelled sessions in, figures beside the floor out. Labels decide nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logbert_engine.data.reading import session_files
+from logbert_engine.data.sampling import pick, split
+from logbert_engine.data.store import Store, open_store
+from logbert_engine.detection.evidence import alarm_rate
+from logbert_engine.detection.inference import DEFAULT_BUDGET
+from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
+from logbert_engine.evaluation.comparison import Comparison, compare
+from logbert_engine.evaluation.detections import Detector, Sample, sample_of
+from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
+from logbert_engine.evaluation.manifest import manifest_of
+from logbert_engine.models.checkpoint import Calibration, open_checkpoint
+from logbert_engine.models.device import choose
+from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.types import Device
+from logbert_engine.protocol.errors import CheckpointError, DataError, EvaluationError
+from logbert_engine.rundir.layout import RunLayout
+
+FLOORS = (
+    ("unseen",),
+    ("unseen", "counts"),
+    ("unseen", "pairs"),
+    ("unseen", "length"),
+    ("counts",),
+    ("length",),
+)
+"""Rules, and unions of them, that a model has to beat."""
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures, and what they were made from."""
+
+    comparison: Comparison
+    sample: Sample
+    detectors: list[Detector]
+
+
+def evaluate(
+    checkpoint: Path,
+    inputs: list[Path],
+    *,
+    budget: float = DEFAULT_BUDGET,
+    normal_weight: float = 1.0,
+    device: Device = "auto",
+    seed: int = 0,
+    report: Report | None = None,
+) -> Evaluation:
+    """Score labelled sessions and compare what alarms with the labels, and with what simple rules alarm on.
+
+    Args:
+        checkpoint: run directory, stage directory, model file or exported folder.
+        inputs: session files or directories of them, with labels.
+        budget: share of ordinary sessions that may alarm; the calibration gives the threshold, no label does.
+        normal_weight: sessions of the natural stream that a normal one stands for, where the input holds more
+            anomalies than the stream.
+        device: where to score.
+        seed: of the bootstrap.
+        report: called with (phase, done, all).
+
+    Raises:
+        EvaluationError: no labels, or the model was trained or calibrated on sessions of the input.
+        LogbertError: checkpoint or input do not allow it; the message says which and why.
+    """
+    say = report or (lambda _phase, _done, _all: None)
+    files = list(dict.fromkeys(file.resolve() for path in inputs for file in session_files(path)))
+    model, record, found = open_checkpoint(checkpoint)
+    if record.calibration is None:
+        raise CheckpointError(f"{found} has no calibration; use a best_model.pt or epoch file of a run.")
+    store = open_store(files, progress=lambda done, total: say("reading", done, total), max_rejected=1.0)
+    if not store.n_sessions:
+        raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
+    labelled = np.flatnonzero(np.asarray(store.label) >= 0)
+    if not len(labelled):
+        raise EvaluationError(
+            f"no session of {', '.join(map(str, inputs))} has a label (0 normal, 1 anomaly), and without labels "
+            "nothing can be evaluated; use infer."
+        )
+    checked = _refuse_leaks(found, store, labelled)
+    check_vocabulary(record, store, allow_unknown=True)
+    scores = score_store(
+        model, record, store, choose(device, "fp32").device, lambda done, total: say("scoring", done, total)
+    )
+    of = np.asarray(store.sequence_of)[labelled]
+    sample = sample_of(
+        np.asarray(store.label)[labelled],
+        of.astype(np.int64),
+        unseen=scores.findings.fires("unseen")[of],
+        time=np.asarray(store.time)[labelled],
+        normal_weight=normal_weight,
+    )
+    detectors = _detectors(scores, record.calibration, budget, of)
+    comparison = compare(
+        sample,
+        detectors,
+        data=", ".join(map(str, inputs)),
+        excluded={
+            "without a label": store.n_sessions - len(labelled),
+            "could not be used": store.rejected,
+        },
+        seed=seed,
+        manifest=manifest_of(files, found, split=checked, seed=seed, budget=budget),
+        report=lambda done, total: say("comparing", done, total),
+    )
+    return Evaluation(comparison=comparison, sample=sample, detectors=detectors)
+
+
+def _detectors(
+    scores: StoreScores, calibration: Calibration, budget: float, of: NDArray[np.int32]
+) -> list[Detector]:
+    """The model with all its evidence, each component of it alone, and the floor."""
+    rate = alarm_rate(calibration, budget)
+    found = [
+        Detector(
+            name="all evidence",
+            kind="model",
+            score=-np.log10(scores.evidence.lowest)[of],
+            alarm=(scores.p <= rate)[of],
+        )
+    ]
+    for name in calibration.statistics:
+        p = scores.evidence.p[name]
+        found.append(Detector(name=name, kind="model", score=-np.log10(p)[of], alarm=(p <= rate)[of]))
+    for rules in FLOORS:
+        fires = [scores.findings.fires(rule) for rule in rules]
+        strength = np.sum(fires, axis=0).astype(np.float64)
+        found.append(
+            Detector(
+                name=" or ".join(rules), kind="floor", score=strength[of], alarm=np.any(fires, axis=0)[of]
+            )
+        )
+    return found
+
+
+def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -> str:
+    """Refuse sessions that the model has met; returns what could be checked, in words.
+
+    Raises:
+        EvaluationError: there are some, or it was trained on sessions that are labelled anomalous.
+    """
+    run = next(
+        (RunLayout(folder) for folder in checkpoint.parents if RunLayout(folder).config.is_file()), None
+    )
+    if run is None:
+        return "not checked: the checkpoint lies in no run directory"
+    config = read_config(run)
+    try:
+        files = session_files(Path(config.data.path), config.data.max_files)
+    except DataError as error:
+        return f"not checked: {error}"
+    trained = open_store(files, max_rejected=1.0)
+    used = split(
+        pick(trained.n_sessions, config.data.sample_ratio, config.seed),
+        config.data.valid_share,
+        config.data.valid_most,
+        config.seed,
+    )
+    met = np.concatenate((used.train, used.valid))
+    refuse_labelled_training(np.asarray(trained.label)[met])
+    refuse_shared_sessions(_keys(store, labelled), _keys(trained, met))
+    return f"{len(met):,} sessions of training and calibration, none of them evaluated"
+
+
+def _keys(store: Store, sessions: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each session, of its id, time, service and events: ids alone may begin anew in each file."""
+    events = [str(event).encode() for event in store.events]
+    content: dict[int, bytes] = {}
+    for sequence in np.unique(np.asarray(store.sequence_of)[sessions]).tolist():
+        content[sequence] = b" ".join(events[i] for i in store.sequence(sequence))
+    names = [
+        f"{store.session_id(i)}\n{store.timestamp(i)}\n{store.services[store.service_of[i]]}".encode()
+        for i in sessions.tolist()
+    ]
+    return session_keys(names, [content[int(store.sequence_of[i])] for i in sessions.tolist()])
