@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logbert_engine.data.hashing import mix
+from logbert_engine.presets.types import Data
 
-_POOL, _STAGE, _VALID = 1, 2, 3
+BLOCKS = 200
+"""Parts of equal size in time order, of which some are held out whole: neighbours in time are much alike."""
+_POOL, _STAGE, _VALID, _BLOCK = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Split:
     """Session indices of a store (which is in time order)."""
 
     train: NDArray[np.int64]
-    """What stages draw from; all earlier than ``valid``."""
+    """What stages draw from."""
     valid: NDArray[np.int64]
     """Held out from training, for validation and calibration; the same in every stage."""
 
@@ -36,11 +39,28 @@ def pick(n_sessions: int, sample_ratio: float, seed: int) -> NDArray[np.int64]:
     return _lowest(everything, max(min(2, n_sessions), round(n_sessions * sample_ratio)), _POOL, seed)
 
 
-def split(sessions: NDArray[np.int64], valid_share: float, valid_most: int, seed: int) -> Split:
-    """Hold out the latest share of the sessions; of more than ``valid_most``, a fixed sample."""
-    held_out = min(max(1, round(len(sessions) * valid_share)), len(sessions) - 1)
-    train, late = sessions[: len(sessions) - held_out], sessions[len(sessions) - held_out :]
-    return Split(train=train, valid=_lowest(late, valid_most, _VALID, seed))
+def split(sessions: NDArray[np.int64], data: Data, seed: int) -> Split:
+    """Hold out a share of the sessions for validation and calibration; of very many, a fixed sample.
+
+    The latest ones tell how the model will do on logs to come, and what they hold of new events makes alarms on
+    such events rare. Blocks spread over time know all times as training does, so that a new event among the
+    sessions to come stands out; logs that change later are then found by how much they differ, not beforehand.
+
+    Args:
+        sessions: indices of a store, which is in time order.
+        data: how many to hold out, and which.
+        seed: of the draws.
+    """
+    held_out = min(max(1, round(len(sessions) * data.valid_share)), len(sessions) - 1)
+    if data.hold_out == "latest":
+        first = len(sessions) - held_out
+        return Split(train=sessions[:first], valid=_lowest(sessions[first:], data.valid_most, _VALID, seed))
+    blocks = np.arange(len(sessions)) * min(len(sessions), BLOCKS) // len(sessions)
+    drawn = np.argsort(mix(_BLOCK, seed, np.arange(blocks[-1] + 1)), kind="stable")
+    of_each = np.bincount(blocks)[drawn]
+    enough = max(1, int(np.searchsorted(np.cumsum(of_each), held_out, side="right")))
+    held = np.isin(blocks, drawn[:enough])
+    return Split(train=sessions[~held], valid=_lowest(sessions[held], data.valid_most, _VALID, seed))
 
 
 def stage_sample(train: NDArray[np.int64], ratio: float, seed: int) -> NDArray[np.int64]:

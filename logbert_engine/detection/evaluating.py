@@ -161,12 +161,8 @@ def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -
     except DataError as error:
         return f"not checked: {error}"
     trained = open_store(files, max_rejected=1.0)
-    used = split(
-        pick(trained.n_sessions, config.data.sample_ratio, config.seed),
-        config.data.valid_share,
-        config.data.valid_most,
-        config.seed,
-    )
+    pool = pick(trained.n_sessions, config.data.sample_ratio, config.seed)
+    used = split(pool, config.data, config.seed)
     met = np.concatenate((used.train, used.valid))
     refuse_labelled_training(np.asarray(trained.label)[met])
     refuse_shared_sessions(_keys(store, labelled), _keys(trained, met))

@@ -78,7 +78,9 @@ class Data(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     max_files: NotNegative = 20
     """Files used, earliest first; 0 stands for all."""
     valid_share: Annotated[float, Meta(gt=0, le=0.5)] = 0.1
-    """Latest share of the sessions, kept from training for validation and calibration."""
+    """Share of the sessions that is kept from training for validation and calibration."""
+    hold_out: Literal["latest", "spread"] = "latest"
+    """Which: the latest, or blocks spread evenly over time."""
     valid_most: Positive = 20000
     """Most sessions of the validation sample."""
     max_rejected: Annotated[float, Meta(ge=0, le=1)] = 0.01

@@ -18,7 +18,7 @@ from logbert_engine.models.device import Compute, free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel, new_model, parameter_count
 from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
 from logbert_engine.models.vocabulary import Vocabulary
-from logbert_engine.presets.types import Encoder, RunConfig
+from logbert_engine.presets.types import Data, Encoder, RunConfig
 from logbert_engine.protocol.errors import DataError, PresetError
 from logbert_engine.protocol.events import (
     DataReady,
@@ -133,9 +133,7 @@ def prepare_data(
         raise DataError(
             f"{data.path} has {store.n_sessions} usable session; training needs two, one to hold out."
         )
-    used = split(
-        pick(store.n_sessions, data.sample_ratio, config.seed), data.valid_share, data.valid_most, config.seed
-    )
+    used = split(pick(store.n_sessions, data.sample_ratio, config.seed), data, config.seed)
     vocabulary = _vocabulary(run, config, sizes, store, used)
     room = sizes.max_length
     if sizes.pretrained:
@@ -174,9 +172,13 @@ def prepare_data(
         "info",
         f"{len(files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
         f"{len(vocabulary.events)} events; {_share(data.sample_ratio)}"
-        f"training on {len(used.train):,}, the latest {len(used.valid):,} held out",
+        f"training on {len(used.train):,}, {_held_out(data)} {len(used.valid):,} held out",
     )
     return context, plans
+
+
+def _held_out(data: Data) -> str:
+    return "the latest" if data.hold_out == "latest" else "blocks over time of"
 
 
 def _share(sample_ratio: float) -> str:

@@ -10,10 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from logbert_engine.data.batches import Pieces, assemble, cut, pieces_of, plan_epoch, steps_per_epoch
+from logbert_engine.data.batches import (
+    BAG,
+    NEXT,
+    ORDER,
+    Markers,
+    Pieces,
+    assemble,
+    cut,
+    pieces_of,
+    plan_epoch,
+    steps_per_epoch,
+)
 from logbert_engine.data.store import Store, open_store
 
-PAD, CLS, END = 0, 1, 2
+PAD, CLS, END, AS_BAG, MORE = 0, 1, 2, 5, 6
+AROUND = Markers(pad=PAD, opens=CLS, goes_on=MORE, bag=AS_BAG, end=END)
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
 
@@ -179,20 +191,18 @@ def test_identical_sessions_are_one_piece_with_a_count(store: Store) -> None:
 def by_hand(store: Store, pieces: Pieces, i: int, lookup: NDArray[np.int64]) -> list[int]:
     events = store.sequence(int(pieces.sequence[i]))[pieces.start[i] :][: pieces.length[i]]
     ids = [int(lookup[e]) for e in events]
-    return [CLS] * bool(pieces.opens[i]) + ids + [END] * bool(pieces.closes[i])
+    return [CLS if pieces.opens[i] else MORE] + ids + [END] * bool(pieces.closes[i])
 
 
 @pytest.mark.parametrize("chosen", [[0], [1, 2, 4], [2, 0, 3, 1], [4, 4]])
 def test_a_batch_holds_markers_events_and_padding_in_their_places(store: Store, chosen: list[int]) -> None:
     pieces = pieces_of(store, everything(store), 12)
     lookup = np.arange(len(store.events), dtype=np.int64) + 64
-    batch = assemble(store, pieces, np.array(chosen), lookup, (PAD, CLS, END))
+    batch = assemble(store, pieces, np.array(chosen), lookup, AROUND)
     rows = [by_hand(store, pieces, i, lookup) for i in chosen]
     longest = max(map(len, rows))
     assert batch.ids_BT.tolist() == [row + [PAD] * (longest - len(row)) for row in rows]
-    assert batch.events_BT.tolist() == [
-        [i < len(row) and row[i] >= 64 for i in range(longest)] for row in rows
-    ]
+    assert batch.events.tolist() == [[i < len(row) and row[i] >= 64 for i in range(longest)] for row in rows]
     assert batch.tokens_B.tolist() == [len(row) for row in rows]
     assert batch.sequence_B.tolist() == pieces.sequence[chosen].tolist()
     assert batch.start_B.tolist() == pieces.start[chosen].tolist()
@@ -201,6 +211,53 @@ def test_a_batch_holds_markers_events_and_padding_in_their_places(store: Store, 
 def test_event_id_zero_is_an_event_and_not_padding(store: Store) -> None:
     pieces = pieces_of(store, everything(store), 12)
     lookup = np.arange(len(store.events), dtype=np.int64) + 64
-    batch = assemble(store, pieces, np.array([0]), lookup, (PAD, CLS, END))
+    batch = assemble(store, pieces, np.array([0]), lookup, AROUND)
     assert batch.ids_BT[0, 1] == 64 + store.events.index(0)
-    assert batch.events_BT[0].tolist() == [False, True, True, True, False]
+    assert batch.events[0].tolist() == [False, True, True, True, False]
+
+
+def test_in_the_bag_view_events_are_sorted_and_keep_their_places(store: Store) -> None:
+    pieces = pieces_of(store, everything(store), 12)
+    lookup = np.arange(len(store.events), dtype=np.int64)[::-1] + 64
+    chosen = np.arange(len(pieces))
+    ordered = assemble(store, pieces, chosen, lookup, AROUND)
+    bag = assemble(store, pieces, chosen, lookup, AROUND, np.full(len(chosen), BAG, dtype=np.int8))
+    assert (bag.ids_BT[:, 0] == AS_BAG).all()
+    for i, length in enumerate(pieces.length):
+        events = slice(1, 1 + int(length))
+        assert bag.ids_BT[i, events].tolist() == sorted(ordered.ids_BT[i, events].tolist())
+        assert sorted(bag.place_BT[i, events].tolist()) == list(range(length))
+        assert ordered.ids_BT[i, 1 + bag.place_BT[i, events]].tolist() == bag.ids_BT[i, events].tolist()
+        assert bag.ids_BT[i, 1 + length :].tolist() == ordered.ids_BT[i, 1 + length :].tolist()
+
+
+def test_views_mix_in_a_batch_and_leave_each_other_alone(store: Store) -> None:
+    pieces = pieces_of(store, everything(store), 12)
+    lookup = np.arange(len(store.events), dtype=np.int64) + 64
+    chosen = np.arange(3)
+    mixed = assemble(store, pieces, chosen, lookup, AROUND, np.array([ORDER, BAG, NEXT], dtype=np.int8))
+    for i, view in enumerate((ORDER, BAG, NEXT)):
+        alone = assemble(store, pieces, chosen[i : i + 1], lookup, AROUND, np.array([view], dtype=np.int8))
+        width = int(alone.tokens_B[0])
+        assert mixed.ids_BT[i, :width].tolist() == alone.ids_BT[0].tolist()
+        assert mixed.targets_BT[i, :width].tolist() == alone.targets_BT[0].tolist()
+
+
+@given(PLANS)
+def test_views_take_turns_from_epoch_to_epoch(planned: Planned) -> None:
+    pieces, batch, duplicate_weight = planned
+    seen: list[dict[tuple[int, int], int]] = []
+    for epoch in (1, 2):
+        plan = plan_epoch(
+            pieces,
+            batch=batch,
+            duplicate_weight=duplicate_weight,
+            seed=1,
+            stage=1,
+            epoch=epoch,
+            views=("next", "bag"),
+        )
+        visits = zip(plan.piece.tolist(), plan.visit.tolist(), strict=True)
+        seen.append(dict(zip(visits, plan.view.tolist(), strict=True)))
+    assert set(seen[0].values()) | set(seen[1].values()) == {NEXT, BAG}
+    assert all({seen[0][visit], seen[1][visit]} == {NEXT, BAG} for visit in seen[0])

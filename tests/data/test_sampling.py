@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbert_engine.data.sampling import pick, split, stage_sample
+from logbert_engine.data.sampling import BLOCKS, pick, split, stage_sample
+from logbert_engine.presets.types import Data
 
 RATIOS = st.floats(0.001, 1.0)
 SEEDS = st.integers(0, 2**63)
@@ -49,13 +50,32 @@ def test_another_seed_draws_other_sessions() -> None:
 @given(st.integers(2, 300), st.floats(0.01, 0.5), st.integers(1, 50), SEEDS)
 def test_the_latest_sessions_are_held_out(sessions: int, share: float, most: int, seed: int) -> None:
     used = np.arange(sessions, dtype=np.int64) * 2 + 5
-    divided = split(used, share, most, seed)
+    divided = split(used, Data(valid_share=share, valid_most=most), seed)
     late = used[len(divided.train) :]
     assert divided.train.tolist() == used[: len(divided.train)].tolist()
     assert len(late) == max(1, min(round(sessions * share), sessions - 1))
     assert len(divided.valid) == min(most, len(late))
     assert set(divided.valid.tolist()) <= set(late.tolist())
     assert divided.train.max() < divided.valid.min()
+
+
+@given(st.integers(2, 3000), st.floats(0.01, 0.5), SEEDS)
+def test_blocks_over_time_are_held_out_whole(sessions: int, share: float, seed: int) -> None:
+    used = np.arange(sessions, dtype=np.int64) * 2 + 5
+    divided = split(used, Data(valid_share=share, valid_most=10_000, hold_out="spread"), seed)
+    assert np.sort(np.concatenate((divided.train, divided.valid))).tolist() == used.tolist()
+    assert len(divided.train) >= 1
+    assert len(divided.valid) >= 1
+    block = -(-sessions // min(sessions, BLOCKS))
+    assert abs(len(divided.valid) - sessions * share) <= block
+    held = np.isin(used, divided.valid)
+    begins = np.flatnonzero(np.diff(np.concatenate(([False], held))) > 0)
+    assert len(begins) <= len(divided.valid) // (sessions // min(sessions, BLOCKS))
+
+
+def test_blocks_lie_in_every_part_of_the_time() -> None:
+    divided = split(np.arange(20_000, dtype=np.int64), Data(valid_share=0.2, hold_out="spread"), 1337)
+    assert np.bincount(divided.valid // 4000, minlength=5).min() > 200
 
 
 @given(st.integers(2, 1000), RATIOS, SEEDS)
