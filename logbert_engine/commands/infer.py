@@ -115,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
         "training"
     )
     if found.budget is not None and found.false_alarm_rate > found.budget:
-        message += f"; a budget of {found.budget:.4%} asks for {1 / found.budget:,.0f} of them"
+        needed = found.false_alarm_rate / found.budget * found.calibration_sessions
+        message += f"; a budget of {found.budget:.4%} asks for {needed:,.0f} of them"
     if arguments.progress == "json":
         print(json.dumps({"state": "finished", "message": message}), flush=True)
     elif arguments.json:

@@ -246,6 +246,8 @@ def _row(rank: int, session: SessionResult) -> ResultRow:
         is_anomaly=session.is_anomaly,
         length=session.length,
         reason=session.reason,
+        p_value=session.p_value,
+        component=session.component,
         identical=session.identical,
         unseen_events=session.unseen_events,
         service_name=session.service_name,

@@ -6,7 +6,8 @@ evidence is the lowest of them, weighted; where that lies among the ordinary ses
 alarms go by. So several statistics cost no more false alarms than one, however they depend on one another.
 
 Sources: Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005 (conformal p-values); Westfall and
-Young: Resampling-Based Multiple Testing, 1993 (single-step min-p), which unlike Bonferroni's bound is exact.
+Young: Resampling-Based Multiple Testing, 1993 (single-step min-p), which unlike Bonferroni's bound is exact but
+for a step of each further statistic (``_slack``).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def sample_of(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[fl
     reached = np.cumsum(counts[order])
     sessions = int(reached[-1])
     kept = min(sessions, KEPT)
-    ranks = np.ceil(np.arange(1, kept + 1) * (sessions / kept)).astype(np.int64)
+    ranks = -(-np.arange(1, kept + 1) * sessions // kept)  # rounded up, in whole numbers
     return [float(value) for value in values[order][np.searchsorted(reached, ranks)]]
 
 
@@ -160,10 +161,26 @@ def final_p(ordinary: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArr
 
 
 def alarm_rate(calibration: Calibration, budget: float) -> float:
-    """The share of ordinary sessions that alarms within a budget, which is the highest p-value that alarms.
+    """The highest p-value that alarms within a budget.
 
     Alarms come in steps of the resolution; a budget below it alarms on what lies further out than every held-out
     session.
     """
     n = len(calibration.evidence)
-    return max(1, math.floor(budget * (n + 1) + 1e-9)) / (n + 1)
+    return max(1, math.floor(budget * (n + 1) + 1e-9) - _slack(calibration)) / (n + 1)
+
+
+def alarming_share(calibration: Calibration, rate: float) -> float:
+    """The most of ordinary sessions that alarm up to a p-value: (1 + slack + #{ordinary: p <= rate}) / (n + 1)."""
+    ordinary = np.array(calibration.evidence)
+    alarms = int((final_p(ordinary, ordinary) <= rate).sum())
+    return min(1.0, (1 + _slack(calibration) + alarms) / (len(ordinary) + 1))
+
+
+def _slack(calibration: Calibration) -> int:
+    """Steps by which final p-values can be too low: one for each statistic but the first.
+
+    A session is weighed with the held-out ones, and they without it. Were it among them, then in each further
+    statistic one more of them could lie as far out as it does.
+    """
+    return max(0, len(calibration.statistics) - 1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import false_alarm_rate
-from logbert_engine.detection.evidence import alarm_rate
+from logbert_engine.detection.evidence import alarm_rate, alarming_share
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
@@ -113,8 +113,9 @@ def infer(
         )
     else:
         assert budget is not None
-        rate = alarm_rate(record.calibration, budget)
-        alarms, odd = scores.p <= rate, -np.log10(scores.evidence.lowest)
+        limit = alarm_rate(record.calibration, budget)
+        alarms, odd = scores.p <= limit, -np.log10(scores.evidence.lowest)
+        rate = alarming_share(record.calibration, limit)
     verdicts = Verdicts(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     say("writing", 0, store.n_sessions)
     with replacing(output) as file:

@@ -109,7 +109,8 @@ class Rules:
         """How often each rule alarms on an ordinary session that it has not seen: each left out in turn.
 
         A rule alarms on a session left out where the session alone holds something, so one look at what is held
-        once is enough. Source: Good, The population frequencies of species, Biometrika 1953.
+        once is enough, and at unknown events, which are never known. Source: Good, The population frequencies of
+        species, Biometrika 1953.
         """
         alone = {"unseen": self._events, "pairs": self._pairs}
         found: dict[str, Rate] = {}
@@ -119,7 +120,8 @@ class Rules:
                 items, owner = self._normals.tokens.astype(np.int64), _owners(self._lengths)
             else:
                 items, owner = _pairs(self._normals.tokens, self._normals.offsets)
-            found[rule] = self._rate(len(np.unique(owner[np.isin(items, single)])))
+            alarms = np.isin(items, single) | ((rule == "unseen") & (items == UNK))
+            found[rule] = self._rate(int(self._normals.counts[np.unique(owner[alarms])].sum()))
         found["counts"] = self._rate(int((self._bags[1] == 1).sum()))
         extremes = 0
         for length in {int(self._lengths.min()), int(self._lengths.max())}:

@@ -52,6 +52,23 @@ async def test_sessions_are_ranked_by_score_and_paged(engine, follow, tmp_path):
     assert (page.lowest, page.highest) == (min(scores), max(scores))
 
 
+async def test_results_of_a_budget_are_ranked_by_their_evidence(engine, follow, tmp_path):
+    by_budget = {"threshold": None, "budget": 0.001}
+    sessions = [
+        session(i, i / 10, evidence=((i * 37) % 101) / 10, p_value=0.5, component="bag", **by_budget)
+        for i in range(101)
+    ]
+    path = write(tmp_path / "results.json", sessions)
+    client = (await follow()).client
+    page = await client.call("read_results", ReadResults(output=str(path), most=200))
+    assert (page.threshold, page.budget) == (None, 0.001)
+    ranked = sorted(sessions, key=lambda one: -one.evidence)
+    assert [row.session_id for row in page.rows] == [one.session_id for one in ranked]
+    assert {(row.p_value, row.component) for row in page.rows} == {(0.5, "bag")}
+    detail = await client.call("read_result", ReadResult(output=str(path), rank=3))
+    assert detail.session == ranked[3]
+
+
 async def test_a_session_comes_whole_with_the_texts_of_its_events(engine, follow, tmp_path):
     highest = [EventScore(position=1, event=5, surprisal=7.0, expected=[(4, 0.9), ("E9", 0.05)])]
     sessions = [

@@ -69,7 +69,7 @@ def test_blocks_over_time_are_held_out_whole(sessions: int, share: float, seed: 
     block = -(-sessions // min(sessions, BLOCKS))
     assert abs(len(divided.valid) - sessions * share) <= block
     held = np.isin(used, divided.valid)
-    begins = np.flatnonzero(np.diff(np.concatenate(([False], held))) > 0)
+    begins = np.flatnonzero(np.diff(np.concatenate(([False], held)).astype(np.int8)) > 0)
     assert len(begins) <= len(divided.valid) // (sessions // min(sessions, BLOCKS))
 
 

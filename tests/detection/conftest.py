@@ -13,13 +13,16 @@ import torch
 
 from logbert_engine.data.batches import pieces_of
 from logbert_engine.data.contract import EventId
+from logbert_engine.data.normals import normals_of
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import calibrate
+from logbert_engine.detection.evidence import statistics_of
+from logbert_engine.detection.rules import Rules
 from logbert_engine.models.checkpoint import ModelRecord, save_model
 from logbert_engine.models.encoder import MaskedModel, new_model
 from logbert_engine.models.surprisal import Scorer
 from logbert_engine.models.vocabulary import Vocabulary
-from logbert_engine.presets.types import Encoder
+from logbert_engine.presets.types import Encoder, View
 
 EVENTS: list[EventId] = [0, "E1", 5, 22, "7a", 9]
 ROOM = 14
@@ -75,14 +78,37 @@ def model() -> MaskedModel:
     return made
 
 
+@pytest.fixture(params=[("order",), ("next", "bag")], ids=["order", "next and bag"])
+def views(request: pytest.FixtureRequest) -> tuple[View, ...]:
+    """How the model reads sessions."""
+    chosen: tuple[View, ...] = request.param
+    return chosen
+
+
 @pytest.fixture
-def record(model: MaskedModel, store: Store) -> ModelRecord:
+def record(model: MaskedModel, store: Store, views: tuple[View, ...]) -> ModelRecord:
     """What a run would keep: calibrated on ordinary sessions."""
     vocabulary = Vocabulary(events=EVENTS, reserved=2)
-    pieces = pieces_of(store, np.arange(store.n_sessions, dtype=np.int64), ROOM)
-    found = Scorer(model, vocabulary, store, torch.device("cpu")).score(pieces)
-    calibration = calibrate(found.means(), np.asarray(store.counts), float(found.values.max()))
-    return ModelRecord(vocabulary=vocabulary, calibration=calibration, templates={"5": "open <*> file"})
+    everything = np.arange(store.n_sessions, dtype=np.int64)
+    scorer = Scorer(model, vocabulary, store, torch.device("cpu"))
+    found = {view: scorer.score(pieces_of(store, everything, ROOM), view) for view in views}
+    normals = normals_of(store, everything, vocabulary.lookup(store.events))
+    rules = Rules(normals)
+    calibration = calibrate(
+        np.mean([surprisals.means() for surprisals in found.values()], axis=0),
+        np.asarray(store.counts),
+        {view: float(surprisals.values.max()) for view, surprisals in found.items()},
+        statistics_of(found),
+        rules.find(normals.tokens, normals.offsets),
+        rules.left_out(),
+    )
+    return ModelRecord(
+        vocabulary=vocabulary,
+        views=views,
+        calibration=calibration,
+        templates={"5": "open <*> file"},
+        normals=normals,
+    )
 
 
 @pytest.fixture

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from logbert_engine.data.contract import EventId
+from logbert_engine.data.store import open_store
 from logbert_engine.detection import inference
 from logbert_engine.detection.inference import InferenceSummary, infer, meta_path
+from logbert_engine.detection.scoring import score_store
 from logbert_engine.models import surprisal
 from logbert_engine.models.checkpoint import ModelRecord, export, save_model
 from logbert_engine.models.encoder import MaskedModel
@@ -43,21 +47,36 @@ def read(output: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("limit", "ranked_by"),
+    [({}, "evidence"), ({"budget": 0.1}, "evidence"), ({"threshold": 2.0}, "anomaly_score")],
+)
 def test_results_are_every_session_ranked_highest_first(
-    checkpoint: Path, files: Path, ordinary: Sessions, tmp_path: Path
+    checkpoint: Path,
+    files: Path,
+    ordinary: Sessions,
+    tmp_path: Path,
+    limit: dict[str, float],
+    ranked_by: str,
 ) -> None:
     output = tmp_path / "out" / "results.json"
-    summary = infer(checkpoint, [files], output)
+    summary = infer(checkpoint, [files], output, **limit)
     found = read(output)
     assert len(found) == summary.sessions == 2 * len(ordinary)
+    ranked = [result.get(ranked_by, 0.0) for result in found]
+    assert ranked == sorted(ranked, reverse=True)
+    assert ranked[0] > ranked[-1]
     scores = [result["anomaly_score"] for result in found]
-    assert scores == sorted(scores, reverse=True)
     seen = sorted((result["file"][-15:-5], result["session_id"]) for result in found)
     assert seen == [(day, i) for day in ("2025-04-01", "2025-04-02") for i in range(len(ordinary))]
     assert summary.mean == pytest.approx(statistics.mean(scores), abs=1e-5)
     assert summary.deviation == pytest.approx(statistics.pstdev(scores), abs=1e-5)
-    assert (summary.highest, summary.lowest) == pytest.approx((scores[0], scores[-1]), abs=1e-5)
+    assert (summary.highest, summary.lowest) == pytest.approx((max(scores), min(scores)), abs=1e-5)
     assert summary.anomalies == sum(result["is_anomaly"] for result in found)
+    alarms = [result["is_anomaly"] for result in found]
+    assert alarms == sorted(alarms, reverse=True), "no alarm stands behind what is none"
+    components = Counter(result["component"] for result in found if result["is_anomaly"])
+    assert summary.components == components
 
 
 def test_two_runs_write_the_same_bytes_whatever_is_scored_at_once(
@@ -88,17 +107,23 @@ def test_identical_sessions_have_equal_scores_and_know_how_many_they_are(
         assert len({result["reason"] for result in results}) == 1
 
 
-def test_sessions_of_equal_score_stand_in_order_of_time(
-    checkpoint: Path, files: Path, tmp_path: Path
+@pytest.mark.parametrize(("threshold", "ranked_by"), [(None, "p_value"), (2.0, "anomaly_score")])
+def test_sessions_that_are_equally_odd_stand_in_order_of_time(
+    checkpoint: Path, files: Path, tmp_path: Path, threshold: float | None, ranked_by: str
 ) -> None:
-    infer(checkpoint, [files], tmp_path / "results.json")
+    infer(checkpoint, [files], tmp_path / "results.json", threshold=threshold)
     found = read(tmp_path / "results.json")
+    alike = 0
     for one, next_one in itertools.pairwise(found):
-        if one["anomaly_score"] == next_one["anomaly_score"]:
+        if (one.get("evidence"), one[ranked_by]) == (next_one.get("evidence"), next_one[ranked_by]):
+            alike += 1
             assert one["file"] <= next_one["file"]
+    assert alike > 30
 
 
-def test_a_result_tells_what_it_is_about(checkpoint: Path, write: Write, tmp_path: Path) -> None:
+def test_a_result_tells_what_it_is_about(
+    checkpoint: Path, model: MaskedModel, record: ModelRecord, write: Write, tmp_path: Path
+) -> None:
     file = write(
         "sessions/preprocessed_logs_2025-04-03.json",
         [[0, "E1", 5, 22, "7a"]],
@@ -112,7 +137,16 @@ def test_a_result_tells_what_it_is_about(checkpoint: Path, write: Write, tmp_pat
     assert (result.timestamp, result.file, result.length) == ("2025-04-03T01:02:03", str(file), 5)
     assert result.event_sequence == [0, "E1", 5, 22, "7a"]
     assert result.surprisals is not None
-    assert result.surprisal == pytest.approx(statistics.mean(result.surprisals), abs=1e-4)
+    scores = score_store(model, record, open_store([file]), torch.device("cpu"))
+    of_view = {view: found.values.tolist() for view, found in scores.surprisals.items()}
+    assert result.surprisal == pytest.approx(
+        statistics.mean(map(statistics.mean, of_view.values())), abs=1e-4
+    )
+    assert result.component in ("order", "bag", "unseen", "counts", "length")
+    shown = "bag" if result.component == "bag" else record.views[0]
+    assert result.surprisals == pytest.approx(of_view[shown], abs=1e-4)
+    assert result.evidence == pytest.approx(-math.log10(scores.evidence.lowest[0]), abs=1e-4)
+    assert result.p_value == scores.p[0]
     ranked = [score.surprisal for score in result.highest]
     assert ranked == sorted(result.surprisals, reverse=True)
     for score in result.highest:
@@ -141,25 +175,41 @@ def test_a_session_with_an_event_never_seen_ranks_first_and_says_so(
     assert first["reason"] == "event never never seen in training"
 
 
-def test_the_threshold_is_two_unless_given(checkpoint: Path, files: Path, tmp_path: Path) -> None:
+def test_without_a_limit_one_in_a_thousand_ordinary_sessions_may_alarm(
+    checkpoint: Path, files: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "results.json"
-    assert infer(checkpoint, [files], output).threshold == 2.0
+    summary = infer(checkpoint, [files], output)
+    assert (summary.threshold, summary.budget) == (None, 0.001)
+    for result in read(output):
+        assert result["budget"] == 0.001
+        assert "threshold" not in result
+        assert result["is_anomaly"] == (result["p_value"] < 1.5 / (summary.calibration_sessions + 1))
+    assert summary.anomalies == 0, "they are those of the calibration"
+
+
+def test_a_threshold_is_one_of_the_score(checkpoint: Path, files: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
     summary = infer(checkpoint, [files], output, threshold=0.5)
     for result in read(output):
         assert result["threshold"] == 0.5
         assert result["is_anomaly"] == (result["anomaly_score"] > 0.5)
+        assert "budget" not in result
     assert 0 < summary.anomalies < summary.sessions
 
 
 @pytest.mark.parametrize("budget", [0.02, 0.1, 0.34, 0.9])
 def test_a_budget_alarms_on_no_larger_share_of_the_calibration_sessions(
-    checkpoint: Path, files: Path, tmp_path: Path, budget: float
+    checkpoint: Path, files: Path, record: ModelRecord, tmp_path: Path, budget: float
 ) -> None:
     summary = infer(checkpoint, [files], tmp_path / "results.json", budget=budget)
+    assert record.calibration is not None
+    statistics_used = len(record.calibration.statistics)
     assert summary.anomalies <= budget * summary.sessions
     assert summary.false_alarm_rate == pytest.approx(
-        (1 + summary.anomalies / 2) / (summary.calibration_sessions + 1)
+        (statistics_used + summary.anomalies / 2) / (summary.calibration_sessions + 1)
     )
+    assert summary.false_alarm_rate <= max(budget, statistics_used / (summary.calibration_sessions + 1))
 
 
 def test_the_file_beside_the_results_says_how_they_were_made(
@@ -215,6 +265,9 @@ def test_what_keeps_an_inference_from_working_is_one_sentence(
     save_model(plain, model, msgspec.structs.replace(record, calibration=None))
     (tmp_path / "a_file").write_text("")
     with pytest.raises(CheckpointError, match=r"plain\.pt has no calibration"):
+        infer(plain, [files], output)
+    save_model(plain, model, msgspec.structs.replace(record, normals=None))
+    with pytest.raises(CheckpointError, match="no calibration"):
         infer(plain, [files], output)
     with pytest.raises(CheckpointError, match="no such file"):
         infer(tmp_path / "nowhere", [files], output)

@@ -74,6 +74,7 @@ def documented_tree() -> set[str]:
                     r"model\.safetensors",
                     r"vocabulary\.json",
                     r"calibration\.json",
+                    r"normals\.safetensors",
                     "SHA256SUMS",
                 )
             ),

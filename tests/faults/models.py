@@ -9,8 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from logbert_engine.data.normals import Normals
 from logbert_engine.models.checkpoint import (
     Calibration,
     ModelRecord,
@@ -29,6 +31,9 @@ from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training.plan import StageMetrics, complete, read_metrics, write_metrics
 
 VOCABULARY = Vocabulary(events=[1, 2, "E3"], reserved=2)
+NORMALS = Normals(
+    tokens=np.array([10, 11, 12, 10], dtype=np.int32), offsets=np.array([0, 1, 4]), counts=np.array([2, 1])
+)
 EPOCHS = 2
 
 
@@ -41,8 +46,10 @@ def small_model(seed: int) -> MaskedModel:
 
 def record(seed: int) -> ModelRecord:
     """What a model file tells beside the weights."""
-    calibration = Calibration(median=-1.0, deviation=0.5, sessions=2, highest_event=3.0, scores=[-1.0, 1.0])
-    return ModelRecord(vocabulary=VOCABULARY, calibration=calibration, seed=seed)
+    calibration = Calibration(
+        median=-1.0, deviation=0.5, sessions=2, highest={"order": 3.0}, scores=[-1.0, 1.0]
+    )
+    return ModelRecord(vocabulary=VOCABULARY, calibration=calibration, seed=seed, normals=NORMALS)
 
 
 @cache

@@ -167,7 +167,14 @@ def test_figures_without_another_copy_take_the_run_one_stage_back(
     assert resume_point(run.run, run.config.stages).next == run.plans[1]
 
 
-EXPORTED = ["config.json", "model.safetensors", "vocabulary.json", "calibration.json", SUMS]
+EXPORTED = [
+    "config.json",
+    "model.safetensors",
+    "vocabulary.json",
+    "calibration.json",
+    "normals.safetensors",
+    SUMS,
+]
 
 
 @pytest.mark.parametrize("name", EXPORTED)

@@ -18,6 +18,7 @@ import torch
 from logbert_engine.data.compiling import COLUMNS
 from logbert_engine.data.store import open_store
 from logbert_engine.models.checkpoint import load_model, open_checkpoint, read_record
+from logbert_engine.models.payload import FORMAT
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.rundir.checksums import forget_digests, record_digest, record_sums, sha256_of
@@ -82,7 +83,7 @@ def test_the_pickle_is_malicious(sign: Path) -> None:
 def test_a_model_file_is_refused(tmp_path: Path, sign: Path, form: str, where: str, listed: str) -> None:
     stage = StageLayout(tmp_path / "run" / "stage_1_10pct")
     complete_stage(stage, 1)
-    model = {"format": 1, "kind": "model", "config": {}, "model": small_model(1).state_dict()}
+    model = {"format": FORMAT, "kind": "model", "config": {}, "model": small_model(1).state_dict()}
     for path in (stage.best, stage.epoch(1)):
         path.write_bytes(FORMS[form](WHERE[where](model, Malicious(sign))))
         if listed == "its sha256":

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from logbert_engine.data.normals import Normals
 from logbert_engine.models.checkpoint import (
+    NORMALS,
     Calibration,
     ModelRecord,
     find_checkpoint,
@@ -22,19 +24,46 @@ from logbert_engine.models.checkpoint import (
     save_model,
 )
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.payload import crc_holds, is_whole, newest_payload, read_payload, write_payload
+from logbert_engine.models.payload import (
+    FORMAT,
+    crc_holds,
+    is_whole,
+    newest_payload,
+    read_payload,
+    write_payload,
+)
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir import checksums
 from logbert_engine.rundir.checksums import SUMS, HashedFile, read_sums, sha256_of
 
-CALIBRATION = Calibration(median=-1.5, deviation=0.25, sessions=3, highest_event=7.5, scores=[-1.0, 0.0, 2.5])
+CALIBRATION = Calibration(
+    median=-1.5,
+    deviation=0.25,
+    sessions=3,
+    highest={"next": 7.5, "bag": 4.0},
+    scores=[-1.0, 0.0, 2.5],
+    statistics={"order.mean": [0.1, 0.2, 0.9], "bag.mean": [0.1, 1 / 3, 0.5]},
+    rules={"unseen": (0, 9), "counts": (2, 9)},
+    evidence=[0.25, 0.5, 1.0],
+)
+
+
+def same(one: ModelRecord, other: ModelRecord) -> bool:
+    """Equal, the arrays of the ordinary sessions too."""
+    plain = [msgspec.structs.replace(record, normals=None) for record in (one, other)]
+    return plain[0] == plain[1] and all(
+        getattr(one.normals, name).dtype == getattr(other.normals, name).dtype
+        and np.array_equal(getattr(one.normals, name), getattr(other.normals, name))
+        for name in NORMALS
+    )
 
 
 @pytest.fixture
 def record(vocabulary: Vocabulary) -> ModelRecord:
     return ModelRecord(
         vocabulary=vocabulary,
+        views=("next", "bag"),
         calibration=CALIBRATION,
         templates={"5": "open <*>", "E1": "schließen …"},
         stage=2,
@@ -42,6 +71,11 @@ def record(vocabulary: Vocabulary) -> ModelRecord:
         epoch=1,
         valid_loss=0.125,
         seed=2**63,
+        normals=Normals(
+            tokens=np.arange(11, 31, dtype=np.int32),
+            offsets=np.array([0, 7, 20]),
+            counts=np.array([3, 2**40]),
+        ),
     )
 
 
@@ -56,8 +90,8 @@ def test_a_model_file_gives_back_model_and_record(
     saved: Path, model: MaskedModel, record: ModelRecord
 ) -> None:
     loaded, kept = load_model(saved)
-    assert kept == record
-    assert read_record(saved) == record
+    assert same(kept, record)
+    assert same(read_record(saved), record)
     assert type(loaded) is type(model)
     assert loaded.config.to_dict() == model.config.to_dict()
     for name, tensor in model.state_dict().items():
@@ -67,15 +101,17 @@ def test_a_model_file_gives_back_model_and_record(
 
 def test_a_model_file_holds_tensors_and_plain_data_only(saved: Path) -> None:
     payload = torch.load(saved, weights_only=True)
-    msgspec.json.encode({name: value for name, value in payload.items() if name != "model"})
-    assert {type(tensor) for tensor in payload["model"].values()} == {torch.Tensor}
+    msgspec.json.encode({name: value for name, value in payload.items() if name not in ("model", "normals")})
+    for part in ("model", "normals"):
+        assert {type(tensor) for tensor in payload[part].values()} == {torch.Tensor}
 
 
-def test_tied_weights_are_stored_once(saved: Path, model: MaskedModel) -> None:
+def test_tied_weights_are_stored_once(saved: Path, model: MaskedModel, record: ModelRecord) -> None:
     numbers = sum(parameter.numel() for parameter in model.parameters())
     with zipfile.ZipFile(saved) as archive:
         stored = sum(info.file_size for info in archive.infolist() if "/data/" in info.filename)
-    assert stored == 4 * numbers
+    normals = sum(getattr(record.normals, name).nbytes for name in NORMALS)
+    assert stored == 4 * numbers + normals
 
 
 def test_a_model_in_half_precision_is_stored_in_full(
@@ -139,7 +175,7 @@ def test_a_flipped_bit_in_a_copy_without_its_digest_never_changes_what_is_loaded
             refused += 1
         else:
             state = loaded.state_dict()
-            assert kept == record
+            assert same(kept, record)
             assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
     assert refused > 100
 
@@ -170,7 +206,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(
     tmp_path: Path, model: MaskedModel, form: str
 ) -> None:
     path, sign = tmp_path / "best_model.pt", tmp_path / "executed"
-    payload = {"format": 1, "kind": "model", "record": Malicious(sign), "model": model.state_dict()}
+    payload = {"format": FORMAT, "kind": "model", "record": Malicious(sign), "model": model.state_dict()}
     if form == "bare pickle":
         path.write_bytes(pickle.dumps(payload))
     else:
@@ -188,12 +224,13 @@ def test_a_malicious_pickle_is_refused_and_not_executed(
     [
         [1, 2],
         {},
-        {"kind": "resume", "format": 1},
+        {"kind": "resume", "format": FORMAT},
         {"kind": "model"},
-        {"kind": "model", "format": 2},
-        {"kind": "model", "format": 1},
-        {"kind": "model", "format": 1, "record": {}, "config": {}, "model": {}},
-        {"kind": "model", "format": 1, "record": {"vocabulary": {"events": [1], "reserved": 0}}},
+        {"kind": "model", "format": FORMAT + 1},
+        {"kind": "model", "format": FORMAT - 1},
+        {"kind": "model", "format": FORMAT},
+        {"kind": "model", "format": FORMAT, "record": {}, "config": {}, "model": {}},
+        {"kind": "model", "format": FORMAT, "record": {"vocabulary": {"events": [1], "reserved": 0}}},
     ],
 )
 def test_a_file_of_something_else_is_refused_in_one_sentence(tmp_path: Path, payload: Any) -> None:
@@ -214,6 +251,10 @@ def test_a_file_of_something_else_is_refused_in_one_sentence(tmp_path: Path, pay
         ("model", []),
         ("model", {"another": torch.zeros(3)}),
         ("record", {"vocabulary": 3}),
+        ("record", {"vocabulary": {"events": [1], "reserved": 0}, "views": ["sideways"]}),
+        ("normals", 3),
+        ("normals", {"tokens": torch.zeros(3)}),
+        ("normals", {"tokens": [1], "offsets": [0, 1], "counts": [1]}),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_in_one_sentence(saved: Path, part: str, value: Any) -> None:
@@ -261,7 +302,7 @@ def test_no_checkpoint_is_said_with_what_to_give(tmp_path: Path) -> None:
 
 
 def payload(step: int) -> dict[str, Any]:
-    return {"format": 1, "kind": "resume", "step": step, "weights": torch.full((1000,), float(step))}
+    return {"format": FORMAT, "kind": "resume", "step": step, "weights": torch.full((1000,), float(step))}
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def rows(vocabulary: Vocabulary, lengths: list[int]) -> tuple[torch.Tensor, torc
         ids[i, 0], ids[i, n + 1] = CLS, END
         ids[i, 1 : n + 1] = vocabulary.first + torch.arange(n) % len(vocabulary.events)
         wanted[i, 1 : n + 1 : 2] = True
-    return ids.masked_fill(wanted, MASK), wanted, torch.tensor(lengths) + 2
+    return ids, wanted, torch.tensor(lengths) + 2
 
 
 def test_predicting_some_positions_gives_what_the_whole_model_gives_there(
@@ -31,7 +31,7 @@ def test_predicting_some_positions_gives_what_the_whole_model_gives_there(
 ) -> None:
     ids, wanted, _ = rows(vocabulary, [6, 6, 6])
     with torch.inference_mode():
-        whole = model(input_ids=ids).logits[wanted]
+        whole = model(input_ids=ids.masked_fill(wanted, MASK)).logits[wanted]
         some = logits_at(model, ids, wanted, None)
     torch.testing.assert_close(some, whole, rtol=0, atol=1e-5)
     assert some.shape == (int(wanted.sum()), vocabulary.size)
@@ -92,3 +92,37 @@ def test_weights_follow_from_the_seed_alone(vocabulary: Vocabulary) -> None:
     again, other = new_model(sizes, vocabulary, 1).state_dict(), new_model(sizes, vocabulary, 2).state_dict()
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_in_the_next_view_a_prediction_sees_what_stands_before_and_nothing_else(
+    model: MaskedModel, vocabulary: Vocabulary
+) -> None:
+    ids, _, _ = rows(vocabulary, [9])
+    wanted = torch.ones_like(ids, dtype=torch.bool)
+    wanted[:, 0] = False
+    predict_next = torch.tensor([True])
+    with torch.inference_mode():
+        before = logits_at(model, ids, wanted, None, predict_next)
+        for place in range(1, ids.shape[1]):
+            other = ids.clone()
+            other[0, place] = vocabulary.first + (other[0, place] - vocabulary.first + 1) % 3
+            after = logits_at(model, other, wanted, None, predict_next)
+            torch.testing.assert_close(after[:place], before[:place], rtol=0, atol=1e-5)
+            if place < ids.shape[1] - 1:
+                assert (after[place] - before[place]).abs().max() > 1e-4
+
+
+def test_rows_of_different_views_and_lengths_predict_as_each_alone(
+    model: MaskedModel, vocabulary: Vocabulary
+) -> None:
+    ids, wanted, tokens = rows(vocabulary, [3, 12, 1, 7])
+    predict_next = torch.tensor([True, False, False, True])
+    with torch.inference_mode():
+        together = logits_at(model, ids, wanted, tokens, predict_next)
+        alone = torch.cat(
+            [
+                logits_at(model, ids[i : i + 1, :t], wanted[i : i + 1, :t], None, predict_next[i : i + 1])
+                for i, t in enumerate(tokens)
+            ]
+        )
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)

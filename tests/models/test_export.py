@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
+from logbert_engine.data.normals import Normals
 from logbert_engine.models.checkpoint import (
     Calibration,
     ModelRecord,
@@ -21,13 +24,24 @@ from logbert_engine.models.vocabulary import CLS, END, MASK, Vocabulary
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.rundir.checksums import SUMS, read_sums, sha256_of
 
-CALIBRATION = Calibration(median=-1.5, deviation=0.25, sessions=2, highest_event=7.5, scores=[-1.0, 2.5])
+CALIBRATION = Calibration(
+    median=-1.5, deviation=0.25, sessions=2, highest={"next": 7.5, "bag": 3.0}, scores=[-1.0, 2.5]
+)
+KEPT: dict[str, Any] = {
+    "calibration": CALIBRATION,
+    "views": ("next", "bag"),
+    "templates": {"5": "open"},
+    "room": 12,
+}
+NORMALS = Normals(
+    tokens=np.array([11, 12, 11], dtype=np.int32), offsets=np.array([0, 1, 3]), counts=np.array([4, 1])
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, model: MaskedModel, vocabulary: Vocabulary) -> Path:
     path = tmp_path / "checkpoints" / "best_model"
-    export(path, model, ModelRecord(vocabulary=vocabulary, calibration=CALIBRATION, templates={"5": "open"}))
+    export(path, model, ModelRecord(vocabulary=vocabulary, **KEPT, normals=NORMALS))
     return path
 
 
@@ -53,10 +67,14 @@ def test_an_export_gives_back_model_vocabulary_calibration_and_templates(
     folder: Path, model: MaskedModel, vocabulary: Vocabulary
 ) -> None:
     loaded, record = load_export(folder)
-    assert record == ModelRecord(vocabulary=vocabulary, calibration=CALIBRATION, templates={"5": "open"})
+    assert msgspec.structs.replace(record, normals=None) == ModelRecord(vocabulary=vocabulary, **KEPT)
+    for name, values in vars(NORMALS).items():
+        kept = getattr(record.normals, name)
+        assert kept.dtype == values.dtype
+        assert kept.tolist() == values.tolist()
     assert all(torch.equal(loaded.state_dict()[n], t) for n, t in model.state_dict().items())
     assert find_checkpoint(folder) == folder
-    assert open_checkpoint(folder)[1] == record
+    assert open_checkpoint(folder)[1].vocabulary == vocabulary
 
 
 def test_a_new_export_takes_the_place_of_the_old_one_whole(
@@ -76,10 +94,10 @@ def test_a_new_export_takes_the_place_of_the_old_one_whole(
     }
     assert sorted(path.name for path in folder.parent.iterdir()) == [SUMS, "best_model"]
     assert read_sums(folder.parent) == {f"best_model/{SUMS}": {sha256_of(folder / SUMS)}}
-    assert load_export(folder)[1].calibration is None
+    assert load_export(folder)[1] == ModelRecord(vocabulary=vocabulary)
 
 
-FILES = ["config.json", "model.safetensors", "vocabulary.json", "calibration.json"]
+FILES = ["config.json", "model.safetensors", "vocabulary.json", "calibration.json", "normals.safetensors"]
 
 
 @pytest.mark.parametrize("name", FILES)

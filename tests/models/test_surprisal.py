@@ -7,13 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from logbert_engine.data.batches import Pieces, pieces_of
+from logbert_engine.data.batches import VIEWS, Pieces, pieces_of
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.store import Store
 from logbert_engine.models import surprisal
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.surprisal import MASKS, Scorer, Surprisals
-from logbert_engine.models.vocabulary import CLS, END, MASK, Vocabulary
+from logbert_engine.models.surprisal import MASKS, Scorer, Surprisals, raise_unknown
+from logbert_engine.models.vocabulary import BAG, CLS, END, MASK, MORE, Vocabulary
+from logbert_engine.presets.types import View
 
 CPU = torch.device("cpu")
 ROOM = 14
@@ -33,44 +34,94 @@ def pieces_in(store: Store) -> Pieces:
 
 
 def score(
-    model: MaskedModel, vocabulary: Vocabulary, store: Store, pieces: Pieces | None = None, *, top: int = 0
+    model: MaskedModel,
+    vocabulary: Vocabulary,
+    store: Store,
+    pieces: Pieces | None = None,
+    *,
+    view: View = "order",
+    top: int = 0,
 ) -> Surprisals:
-    return Scorer(model, vocabulary, store, CPU, top=top).score(pieces or pieces_in(store))
+    return Scorer(model, vocabulary, store, CPU, top=top).score(pieces or pieces_in(store), view)
 
 
 def one_by_one(
-    model: MaskedModel, vocabulary: Vocabulary, events: Sequence[EventId], start: int, length: int
-) -> NDArray[np.float64]:
-    """Surprisal of the events of one window, by the whole model and a loop."""
+    model: MaskedModel, vocabulary: Vocabulary, events: Sequence[EventId], start: int, length: int, view: View
+) -> tuple[NDArray[np.float64], float]:
+    """Surprisal of the events of one window, and of the session's end, by the whole model and a loop."""
     rows = [int(row) for row in vocabulary.lookup(events)][start : start + length]
-    opens, closes = start == 0, start + length == len(events)
-    found = np.full(length, np.nan)
-    for k in range(MASKS):
-        hidden = [MASK if i % MASKS == k else row for i, row in enumerate(rows)]
-        ids = torch.tensor([[CLS] * opens + hidden + [END] * closes])
+    places = list(range(length))
+    closes = start + length == len(events)
+    opening = CLS if start == 0 else MORE
+    if view == "bag":
+        places.sort(key=lambda i: rows[i])
+        opening = BAG
+    tokens = [rows[i] for i in places] + [END] * closes
+    targets = length + (closes and view == "order")
+    found = np.full(length + 1, np.nan)
+
+    def log_p(seen: list[int], allowed: torch.Tensor | None = None) -> torch.Tensor:
         with torch.inference_mode():
-            log_p = torch.log_softmax(model(input_ids=ids).logits[0], dim=-1)
-        for i in range(k, length, MASKS):
-            found[i] = -float(log_p[i + opens, rows[i]])
-    return found
+            found = model(input_ids=torch.tensor([seen]), attention_mask=allowed).logits
+            return torch.log_softmax(found[0], dim=-1)
+
+    for i, token in enumerate(tokens):
+        if view == "next":  # nothing behind a token is there to be looked at, by those before it neither
+            earlier = torch.tril(torch.ones(1, 1, i + 1, i + 1, dtype=torch.bool))
+            found[i] = -float(log_p([opening, *tokens[:i]], earlier)[i, token])
+        elif i < targets:
+            hidden = [MASK if j < targets and j % MASKS == i % MASKS else t for j, t in enumerate(tokens)]
+            found[i] = -float(log_p([opening, *hidden])[1 + i, token])
+    in_place = np.empty(length)
+    in_place[places] = found[:length]
+    return in_place, float(found[length])
 
 
+@pytest.mark.parametrize("view", VIEWS)
 def test_surprisals_are_those_of_a_loop_and_shared_positions_are_averaged(
-    model: MaskedModel, vocabulary: Vocabulary, store: Store
+    model: MaskedModel, vocabulary: Vocabulary, store: Store, view: View
 ) -> None:
-    found = score(model, vocabulary, store)
+    found = score(model, vocabulary, store, view=view)
     window = ROOM - 2
     for i, u in enumerate(found.sequence):
         events = [store.events[e] for e in store.sequence(int(u))]
         n = len(events)
         starts = sorted({max(0, min(s, n - window)) for s in range(0, n, window)})
-        sums, visits = np.zeros(n), np.zeros(n)
+        sums, visits, end = np.zeros(n), np.zeros(n), np.nan
         for start in starts:
             length = min(window, n)
-            sums[start : start + length] += one_by_one(model, vocabulary, events, start, length)
+            values, end = one_by_one(model, vocabulary, events, start, length, view)
+            sums[start : start + length] += values
             visits[start : start + length] += 1
         own = found.values[found.offsets[i] : found.offsets[i + 1]]
         np.testing.assert_allclose(own, sums / visits, rtol=0, atol=2e-5, err_msg=f"{n} events")
+        if view == "bag":
+            assert found.end is None
+        else:
+            assert found.end is not None
+            assert found.end[i] == pytest.approx(end, abs=2e-5)
+
+
+def test_in_the_bag_view_the_order_of_events_changes_nothing(
+    model: MaskedModel, vocabulary: Vocabulary, store_of: Callable[[Sequence[Sequence[EventId]]], Store]
+) -> None:
+    events = [EVENTS[i] for i in (0, 3, 3, 1, 5, 2, 3, 0)]
+    turned = [events[i] for i in (7, 2, 1, 4, 0, 6, 3, 5)]
+    store = store_of([events, turned])
+    bag = score(model, vocabulary, store, view="bag").means()
+    in_order = score(model, vocabulary, store).means()
+    assert bag[0] == pytest.approx(bag[1], abs=1e-6)
+    assert abs(in_order[0] - in_order[1]) > 1e-4
+
+
+def test_an_unknown_event_surprises_at_least_as_much_as_any_known_one() -> None:
+    found = Surprisals(
+        sequence=np.arange(2), offsets=np.array([0, 2, 4]), values=np.array([1, 5, 0.5, 9], dtype=np.float32)
+    )
+    assert raise_unknown(found, np.array([True, False, True, True])) == 5
+    assert found.values.tolist() == [5, 5, 5, 9]
+    assert raise_unknown(found, np.array([True, False, False, False]), 7.0) == 7
+    assert found.values.tolist() == [7, 5, 5, 9]
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 60, 500, 10**9])
@@ -161,7 +212,7 @@ def test_progress_counts_up_to_all_pieces_and_may_interrupt(
     seen: list[tuple[int, int]] = []
     scorer = Scorer(model, vocabulary, store, CPU)
     pieces = pieces_in(store)
-    scorer.score(pieces, lambda done, total: seen.append((done, total)))
+    scorer.score(pieces, progress=lambda done, total: seen.append((done, total)))
     assert [total for _, total in seen] == [len(pieces)] * len(seen)
     assert sorted({done for done, _ in seen}) == [done for done, _ in seen]
     assert seen[-1][0] == len(pieces)
@@ -170,4 +221,4 @@ def test_progress_counts_up_to_all_pieces_and_may_interrupt(
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        scorer.score(pieces, interrupt)
+        scorer.score(pieces, progress=interrupt)

@@ -4,7 +4,18 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbert_engine.models.vocabulary import BAG, CLS, END, MARKERS, MASK, PAD, UNK, EventId, Vocabulary
+from logbert_engine.models.vocabulary import (
+    BAG,
+    CLS,
+    END,
+    MARKERS,
+    MASK,
+    MORE,
+    PAD,
+    UNK,
+    EventId,
+    Vocabulary,
+)
 
 EVENT_IDS = st.lists(st.integers(-(2**70), 2**70) | st.text(max_size=4), max_size=12, unique=True)
 
@@ -34,8 +45,8 @@ def test_markers_and_reserved_rows_are_no_events() -> None:
     vocabulary = Vocabulary(events=["only"], reserved=4)
     assert [vocabulary.event(row) for row in range(vocabulary.first)] == [None] * vocabulary.first
     assert vocabulary.event(vocabulary.size) is None
-    assert len({PAD, CLS, END, MASK, UNK, BAG}) == 6
-    assert max(PAD, CLS, END, MASK, UNK, BAG) < MARKERS
+    assert len({PAD, CLS, END, MASK, UNK, BAG, MORE}) == 7
+    assert max(PAD, CLS, END, MASK, UNK, BAG, MORE) < MARKERS
 
 
 @given(EVENT_IDS)

@@ -22,6 +22,7 @@ ENCODERS = {
     "dgx": (768, 12, 12, 512, 1.0, 0, 10, 32, False),
     "incremental": (384, 6, 6, 512, 1.0, 0, 2, 4, True),
     "demo": (128, 2, 4, 128, 1.0, 0, 4, 16, True),
+    "quick": (128, 2, 4, 256, 1.0, 0, 30, 48, False),
 }
 DOCUMENTED = {
     "test": {"accuracy": "50–60%", "precision": "40–50%", "recall": "30–40%", "f1": "0.35–0.45"},
@@ -130,6 +131,23 @@ def test_no_preset_repeats_a_claim_that_does_not_hold() -> None:
 def test_demo_has_three_stages() -> None:
     stages = load_preset("demo").stages
     assert (stages.start_ratio, stages.step_size, stages.max_ratio) == (0.34, 0.33, 1.0)
+
+
+def test_quick_reads_sessions_in_both_ways_and_holds_out_blocks_over_time() -> None:
+    preset = load_preset("quick")
+    assert isinstance(preset.model, Encoder)
+    assert preset.model.views == ("next", "bag")
+    assert (preset.data.hold_out, preset.data.valid_share) == ("spread", 0.1)
+    assert (preset.training.learning_rate, preset.model.dropout) == (1e-3, 0.0)
+    assert preset.documented == {}
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "quick"])
+def test_the_documents_presets_hide_events_and_hold_out_the_latest(name: str) -> None:
+    preset = load_preset(name)
+    assert isinstance(preset.model, Encoder)
+    assert preset.model.views == ("order",)
+    assert preset.data.hold_out == "latest"
 
 
 def test_a_checkout_finds_its_own_presets(pytestconfig: pytest.Config) -> None:

@@ -15,7 +15,7 @@ from logbert_engine.data.store import Store
 from logbert_engine.models.checkpoint import load_model
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import new_model
-from logbert_engine.models.vocabulary import CLS, END, PAD, Vocabulary
+from logbert_engine.models.vocabulary import AROUND, Vocabulary
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.types import Encoder, RunConfig, Training
 from logbert_engine.protocol.errors import CheckpointError
@@ -60,7 +60,7 @@ class Trainer:
         plan = plans[epoch]
         rows = slice(plan.bounds[index], plan.bounds[index + 1])
         lookup = self.vocabulary.lookup(self.store.events)
-        batch = assemble(self.store, self.pieces, plan.piece[rows], lookup, (PAD, CLS, END))
+        batch = assemble(self.store, self.pieces, plan.piece[rows], lookup, AROUND, plan.view[rows])
         hidden = training_mask(batch, plan.visit[rows], (0.15, 0.75), seed=1, stage=1, epoch=epoch + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.position.step + 1, 2 * len(plan), SETTINGS)
@@ -72,7 +72,15 @@ class Trainer:
         return float(done.loss_sum) / done.weight
 
     def _plan(self, epoch: int) -> EpochPlan:
-        return plan_epoch(self.pieces, batch=8, duplicate_weight=4, seed=1, stage=1, epoch=epoch)
+        return plan_epoch(
+            self.pieces,
+            batch=8,
+            duplicate_weight=4,
+            seed=1,
+            stage=1,
+            epoch=epoch,
+            views=("order", "next", "bag"),
+        )
 
     def exact(self, folder: Path, belongs: Origin = HERE) -> Exact:
         team = Team(Place(), self.compute.device)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from logbert_engine.data.batches import Batch, Pieces, assemble, pieces_of
+from logbert_engine.data.batches import BAG, NEXT, ORDER, Batch, Pieces, assemble, pieces_of
 from logbert_engine.data.masks import training_mask
 from logbert_engine.data.store import Store
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, new_model
-from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, Vocabulary
+from logbert_engine.models.vocabulary import AROUND, MASK, Vocabulary
 from logbert_engine.presets.types import Encoder, Training
 from logbert_engine.training.step import StepResult, Updater, accumulate, batch_weight, make_optimizer
 
@@ -33,9 +33,17 @@ def pieces(store: Store) -> Pieces:
 class Took:
     """A batch with its mask and weights."""
 
-    def __init__(self, store: Store, pieces: Pieces, vocabulary: Vocabulary, chosen: list[int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pieces: Pieces,
+        vocabulary: Vocabulary,
+        chosen: list[int],
+        views: tuple[int, ...] = (ORDER,),
+    ) -> None:
         lookup = vocabulary.lookup(store.events)
-        self.batch: Batch = assemble(store, pieces, np.array(chosen), lookup, (PAD, CLS, END))
+        view_B = np.resize(np.array(views, dtype=np.int8), len(chosen))
+        self.batch: Batch = assemble(store, pieces, np.array(chosen), lookup, AROUND, view_B)
         visits = np.zeros(len(chosen), dtype=np.int64)
         self.hidden: NDArray[np.bool_] = training_mask(
             self.batch, visits, (0.15, 0.75), seed=1, stage=1, epoch=1
@@ -43,9 +51,9 @@ class Took:
         self.weight: NDArray[np.float32] = (1 + np.arange(len(chosen)) % 5).astype(np.float32)
 
 
-def mixed(store: Store, pieces: Pieces, vocabulary: Vocabulary) -> Took:
+def mixed(store: Store, pieces: Pieces, vocabulary: Vocabulary, views: tuple[int, ...] = (ORDER,)) -> Took:
     """Pieces of every length, so that most are padded."""
-    return Took(store, pieces, vocabulary, list(range(0, len(pieces), 3)))
+    return Took(store, pieces, vocabulary, list(range(0, len(pieces), 3)), views)
 
 
 def gradients(
@@ -68,11 +76,18 @@ def step(
     return updater.update(loss_sum, batch_weight(took.hidden, took.weight))
 
 
+@pytest.mark.parametrize("views", [(ORDER,), (NEXT, BAG, BAG, ORDER)], ids=["order", "all views"])
 @pytest.mark.parametrize("micro_batch", [1, 4, 7])
 def test_micro_batches_give_the_loss_and_gradients_of_the_whole_batch(
-    sizes: Encoder, store: Store, pieces: Pieces, vocabulary: Vocabulary, compute: Compute, micro_batch: int
+    sizes: Encoder,
+    store: Store,
+    pieces: Pieces,
+    vocabulary: Vocabulary,
+    compute: Compute,
+    micro_batch: int,
+    views: tuple[int, ...],
 ) -> None:
-    took = mixed(store, pieces, vocabulary)
+    took = mixed(store, pieces, vocabulary, views)
     whole, of_whole = gradients(sizes, vocabulary, took, UNCLIPPED, compute)
     divided = msgspec.structs.replace(UNCLIPPED, micro_batch=micro_batch)
     parts, of_parts = gradients(sizes, vocabulary, took, divided, compute)

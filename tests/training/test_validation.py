@@ -3,18 +3,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from logbert_engine.data.normals import normals_of
 from logbert_engine.data.sampling import Split
 from logbert_engine.data.store import Store
+from logbert_engine.detection.evidence import evidence_of, statistics_of
+from logbert_engine.detection.rules import Rate, Rules
 from logbert_engine.detection.scoring import score_store
-from logbert_engine.models.checkpoint import ModelRecord
+from logbert_engine.models.checkpoint import Calibration, ModelRecord
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, new_model
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.merging import resolve
-from logbert_engine.presets.types import Encoder
+from logbert_engine.presets.types import Encoder, View
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir import control
 from logbert_engine.rundir.layout import RunLayout
@@ -27,9 +31,17 @@ from logbert_engine.training.wishes import Interrupted, Wishes
 SIZES = Encoder(hidden=16, layers=1, heads=2, max_length=14)
 
 
+@pytest.fixture(params=[("order",), ("next", "bag")], ids=["order", "next and bag"])
+def views(request: pytest.FixtureRequest) -> tuple[View, ...]:
+    """How the model reads sessions."""
+    chosen: tuple[View, ...] = request.param
+    return chosen
+
+
 @pytest.fixture
 def context(
     store: Store,
+    views: tuple[View, ...],
     vocabulary: Vocabulary,
     run: RunLayout,
     compute: Compute,
@@ -41,7 +53,7 @@ def context(
     yield RunContext(
         run=run,
         config=resolve(request_for()),
-        sizes=SIZES,
+        sizes=msgspec.structs.replace(SIZES, views=views),
         room=14,
         compute=compute,
         store=store,
@@ -61,29 +73,65 @@ def model(vocabulary: Vocabulary) -> MaskedModel:
     return new_model(SIZES, vocabulary, 2).train()
 
 
+def kept(context: RunContext, calibration: Calibration) -> ModelRecord:
+    """What the run would write beside the weights."""
+    return ModelRecord(
+        vocabulary=context.vocabulary,
+        views=context.sizes.views,
+        calibration=calibration,
+        normals=context.normals,
+    )
+
+
 def test_the_loss_is_the_mean_surprisal_of_every_event_of_every_held_out_session(
     context: RunContext, model: MaskedModel, store: Store, vocabulary: Vocabulary, compute: Compute
 ) -> None:
     loss, calibration = validate(context, model, context.valid_pieces())
-    record = ModelRecord(vocabulary=vocabulary, calibration=calibration)
-    scores = score_store(model, record, store, compute.device)
+    assert calibration is not None
+    scores = score_store(model, kept(context, calibration), store, compute.device)
     of_each = store.sequence_of[context.split.valid]
-    values = np.concatenate(
-        [scores.surprisals.values[store.offsets[u] : store.offsets[u + 1]] for u in of_each]
-    )
-    assert loss == pytest.approx(float(values.mean()), rel=1e-6)
+    losses = []
+    for view, found in scores.surprisals.items():
+        values = np.concatenate([found.values[store.offsets[u] : store.offsets[u + 1]] for u in of_each])
+        losses.append(float(values.mean()))
+        assert calibration.highest[view] == pytest.approx(float(values.max()))
+    assert len(losses) == len(context.sizes.views)
+    assert loss == pytest.approx(np.mean(losses), rel=1e-6)
     assert calibration.sessions == len(of_each) == 42
-    assert calibration.highest_event == pytest.approx(float(values.max()))
 
 
 def test_the_calibration_is_that_of_the_held_out_sessions_as_inference_scores_them(
     context: RunContext, model: MaskedModel, store: Store, vocabulary: Vocabulary, compute: Compute
 ) -> None:
     _, calibration = validate(context, model, context.valid_pieces())
-    record = ModelRecord(vocabulary=vocabulary, calibration=calibration)
-    scores = score_store(model, record, store, compute.device).score[store.sequence_of[context.split.valid]]
+    assert calibration is not None
+    found = score_store(model, kept(context, calibration), store, compute.device)
+    held_out = store.sequence_of[context.split.valid]
+    scores = found.score[held_out]
     np.testing.assert_allclose(np.sort(scores), calibration.scores, atol=1e-3)
     assert np.median(scores) == pytest.approx(0, abs=0.2)
+    for name, values in statistics_of(found.surprisals).items():
+        np.testing.assert_allclose(np.sort(values[held_out]), calibration.statistics[name], atol=1e-5)
+    assert len(calibration.statistics) == {1: 1, 2: 3}[len(context.sizes.views)]
+    # inference's rules know these sessions too; those of the calibration must not
+    lookup = vocabulary.lookup(store.events)
+    rules = Rules(normals_of(store, context.split.train, lookup))
+    tokens = lookup[store.tokens].astype(np.int32)
+    findings = rules.find(tokens, np.asarray(store.offsets))
+    assert calibration.rules == {name: (r.alarms, r.sessions) for name, r in rules.left_out().items()}
+    rates = {name: Rate(*counts) for name, counts in calibration.rules.items()}
+    lowest = evidence_of(statistics_of(found.surprisals), findings, calibration.statistics, rates).lowest
+    np.testing.assert_allclose(np.sort(lowest[held_out]), calibration.evidence, rtol=0.05)
+    assert findings.counts[held_out].any(), "some of them are new to the rules"
+
+
+def test_what_is_kept_beside_the_model_are_all_ordinary_sessions_of_the_run(
+    context: RunContext, store: Store
+) -> None:
+    everything, some = context.normals, context.train_normals
+    assert everything.counts.sum() == store.n_sessions == 72
+    assert (some.counts.sum(), context.valid_normals.counts.sum()) == (30, 42)
+    assert np.array_equal(everything.tokens, context.vocabulary.lookup(store.events)[store.tokens])
 
 
 def test_a_request_is_heard_while_validating(context: RunContext, model: MaskedModel, run: RunLayout) -> None:

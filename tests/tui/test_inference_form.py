@@ -2,13 +2,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import LogbertError
-from logbert_engine.protocol.messages import CheckpointInfo, InferenceProgress, ResultDetail, SessionResult
+from logbert_engine.protocol.messages import (
+    CheckpointInfo,
+    InferenceProgress,
+    ResultDetail,
+    ResultsPage,
+    SessionResult,
+)
 from logbert_tui.screens.inference import progress_row
 from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
+from logbert_tui.screens.session import header_rows
 from logbert_tui.widgets.heat_strip import column_of, heat_bar, heat_columns
+from logbert_tui.widgets.result_rows import summary_spans
 from logbert_tui.widgets.session_rows import SessionRows, probability
 
 
@@ -78,6 +87,31 @@ def test_text_of_a_session_cannot_steer_the_terminal() -> None:
     for index in range(rows.count):
         text = "".join(span.text for span in rows.row(index, 80))
         assert text.isprintable()
+
+
+def test_results_of_a_budget_say_so_where_others_have_their_threshold() -> None:
+    page = ResultsPage(
+        output="/r.json", total=500, anomalies=2, mean=0, deviation=1, lowest=-1, highest=9, offset=0, rows=[]
+    )
+    by_budget = msgspec.structs.replace(page, budget=0.001, false_alarm_rate=0.002)
+    said = "".join(text for row in summary_spans(by_budget, 200) for text, _ in row)
+    assert "budget 0.001 (alarms on ≈0.2% of ordinary sessions)" in said
+    assert "threshold" not in said
+    by_threshold = msgspec.structs.replace(page, threshold=2.0)
+    said = "".join(text for row in summary_spans(by_threshold, 200) for text, _ in row)
+    assert "threshold 2.00" in said
+    assert "budget" not in said
+
+
+def test_a_session_found_by_budget_is_shown_with_its_p_value() -> None:
+    session = SessionResult(
+        session_id=1, anomaly_score=1.0, is_anomaly=True, surprisal=0.1, length=3, reason="", p_value=0.00213
+    )
+    for limit, shown, other in ((None, "p 0.0021", "threshold"), (2.0, "threshold 2.00", "p 0.0021")):
+        detail = ResultDetail(rank=0, session=msgspec.structs.replace(session, threshold=limit), templates={})
+        said = "".join(text for text, _ in header_rows(detail, 5, 120)[0])
+        assert shown in said
+        assert other not in said
 
 
 def test_probabilities_have_as_many_digits_as_they_need() -> None:
