@@ -16,6 +16,7 @@ from textual.screen import Screen
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.methods import PresetList, RunList
+from logbert_tui.background import in_background
 from logbert_tui.keys import KEYS, bindings
 from logbert_tui.link import EngineLink
 from logbert_tui.screens.console import ConsoleScreen
@@ -96,7 +97,7 @@ class LogbertApp(App[str]):
         self.link.start()
         self.set_interval(1 / TICKS_PER_S, self._tick)
         if self._first_run:
-            self.run_worker(self.open_run(self._first_run, show=False), name="open run")
+            in_background(self, partial(self.open_run, self._first_run, show=False))
 
     async def on_unmount(self) -> None:
         """Let go of the engine."""
