@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.methods import PresetList, RunList
 from logbert_tui.background import in_background
 from logbert_tui.keys import KEYS, bindings
@@ -202,7 +203,7 @@ def parting_words(state: ConsoleState) -> str:
     name = state.run_dir if " " not in state.run_dir else f"'{state.run_dir}'"
     if home and state.run_dir.startswith(home + "/") and " " not in name:
         name = "~" + state.run_dir[len(home) :]
-    back = f"logbert-tui {name}"
+    back = f"{program('logbert-tui')} {name}"
     if state.run is not None and state.run.active:
         return f"Training goes on; come back with: {back}"
     return f"The run is kept; open it again with: {back}"
