@@ -15,7 +15,9 @@ from textual.screen import Screen
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.methods import PresetList, RunList
+from logbert_tui.background import in_background
 from logbert_tui.keys import KEYS, bindings
 from logbert_tui.link import EngineLink
 from logbert_tui.screens.console import ConsoleScreen
@@ -96,7 +98,7 @@ class LogbertApp(App[str]):
         self.link.start()
         self.set_interval(1 / TICKS_PER_S, self._tick)
         if self._first_run:
-            self.run_worker(self.open_run(self._first_run, show=False), name="open run")
+            in_background(self, partial(self.open_run, self._first_run, show=False))
 
     async def on_unmount(self) -> None:
         """Let go of the engine."""
@@ -201,7 +203,7 @@ def parting_words(state: ConsoleState) -> str:
     name = state.run_dir if " " not in state.run_dir else f"'{state.run_dir}'"
     if home and state.run_dir.startswith(home + "/") and " " not in name:
         name = "~" + state.run_dir[len(home) :]
-    back = f"logbert-tui {name}"
+    back = f"{program('logbert-tui')} {name}"
     if state.run is not None and state.run.active:
         return f"Training goes on; come back with: {back}"
     return f"The run is kept; open it again with: {back}"

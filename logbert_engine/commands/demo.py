@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.messages import RunSpec, SessionResult
 
 SHOWN = 10
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.demo.simulate import Scale
     from logbert_engine.demo.writing import write_demo
     from logbert_engine.rundir.journal import last_event
+    from logbert_engine.rundir.layout import RunLayout
+    from logbert_engine.rundir.lock import holder
     from logbert_engine.supervision.launch import launch
     from logbert_engine.training.prepare import prepare
 
@@ -37,8 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     if not (data / "faults.csv").exists():
         print(f"simulating {arguments.sessions:,} sessions of a small system into {data}", flush=True)
         write_demo(data, Scale(sessions=arguments.sessions))
-    layout = prepare(RunSpec(data=str(data / "sessions"), run_dir=str(run_dir), preset="demo"))
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.printed
+    at_work = holder(RunLayout(run_dir)) if run_dir.is_dir() else None
+    if at_work is not None:
+        if in_terminal:
+            return _console(run_dir)
+        raise RunError(
+            f"{at_work} trains the demo already; watch it: {program('logbert-tui')} {run_dir}, "
+            f"or pause it: {program('logbert-engine')} pause {run_dir}"
+        )
+    layout = prepare(RunSpec(data=str(data / "sessions"), run_dir=str(run_dir), preset="demo"))
     last = last_event(layout.journal)
     before = 0 if last is None else last.seq
     process = launch(layout)
@@ -73,7 +84,7 @@ def _score(run_dir: Path, data: Path) -> int:
     ranked = msgspec.json.decode(output.read_bytes(), type=list[SessionResult])[:SHOWN]
     print("\n".join(table(ranked, _faults(data))))
     print(f"\nall of them, ranked: {output}")
-    print(f"look through them:   logbert-tui {run_dir} --inference")
+    print(f"look through them:   {program('logbert-tui')} {run_dir} --inference")
     return 0
 
 

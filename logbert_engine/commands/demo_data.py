@@ -9,6 +9,7 @@ from pathlib import Path
 
 from logbert_engine.demo.simulate import Scale
 from logbert_engine.demo.writing import FAULTS, VOCABULARY, Written, write_demo
+from logbert_engine.protocol.locations import program
 
 NAME = "demo-data"
 HELP = "write a simulated system's logs, sessions and labels"
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(written), indent=2))
     else:
         print("\n".join(_report(written)))
+        sessions = arguments.directory / "sessions"
+        print(f"\ntrain on it: {program('logbert-engine')} train --data {sessions} --run-dir RUN")
     return 0
 
 

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         except LogbertError as error:  # one damaged run must not hide the others
             failed = True
             print(f"logbert-engine: {error}", file=sys.stderr)
-    found = Status(engine=_engine_status(), runs=runs)
+    found = Status(engine=_engine_status(quiet=bool(named)), runs=runs)
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _engine_status() -> EngineStatus | None:
+def _engine_status(*, quiet: bool) -> EngineStatus | None:
     import asyncio
 
     from logbert_engine.protocol.client import EngineClient, default_client_name
@@ -123,7 +123,9 @@ def _engine_status() -> EngineStatus | None:
 
     try:
         welcome = asyncio.run(ask())
-    except EngineError as error:  # it was killed, or speaks another protocol
+    except EngineError as error:  # it was killed, or speaks another protocol; runs need it not
+        if quiet:
+            return None
         print(f"logbert-engine: {error}", file=sys.stderr)
         return None
     return EngineStatus(

@@ -95,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.presets.runfile import read_config
     from logbert_engine.protocol import wording
     from logbert_engine.protocol.events import RunEnded
+    from logbert_engine.protocol.locations import program
     from logbert_engine.rundir.journal import last_event
     from logbert_engine.supervision.launch import launch
     from logbert_engine.training.plan import resume_point
@@ -114,6 +115,6 @@ def run(arguments: argparse.Namespace) -> int:
     opened = start_worker(layout)
     ranks = f", {wording.processes(opened.world_size)}" if opened.world_size > 1 else ""
     print(f"training in the background, process {opened.pid}{ranks}, in {layout.root}")
-    print(f"watch it:  logbert-tui {where}")
-    print(f"pause it:  logbert-engine pause {where}")
+    print(f"watch it:  {program('logbert-tui')} {where}")
+    print(f"pause it:  {program('logbert-engine')} pause {where}")
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -12,6 +14,16 @@ APP = "logbert-tui"
 DEFAULT_RUN_DIR = "checkpoints_transfer"
 _LONGEST_SOCKET_PATH = 100
 """Bytes. The kernels' limits are 108 (Linux) and 104 (macOS), with the closing zero."""
+
+
+def program(name: str) -> str:
+    """A program of ours as it can be typed: by its name where the shell finds it, else by its path."""
+    found = shutil.which(name)
+    beside = Path(sys.executable).with_name(name)
+    if found is None and beside.is_file():
+        here = Path.cwd()
+        return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+    return name
 
 
 def runtime_dir() -> Path:

@@ -54,7 +54,7 @@ def record_death(
             run.pid.unlink(missing_ok=True)
             end = RunEnded(
                 state="failed",
-                reason=death_in_words(exit_code, signal, said),
+                reason=death_in_words(exit_code, signal, said, supervisor=True),
                 exit_code=exit_code,
                 signal=signal,
                 resumes=resumes,
@@ -108,16 +108,20 @@ def words_or_why_not(run: RunLayout, resume_words: Callable[[RunLayout], str]) -
         return str(error)
 
 
-def death_in_words(exit_code: int | None, signal: int | None, said: str = "") -> str:
-    """One sentence about how a worker ended, with the last line that it wrote to its standard error."""
+def death_in_words(
+    exit_code: int | None, signal: int | None, said: str = "", *, supervisor: bool = False
+) -> str:
+    """One sentence about how a worker, or its supervisor, ended, with the last line of its standard error."""
     end = "the worker ended without a word"
     if signal is not None:
         try:
             name = f"signal {signal}, {signals.Signals(signal).name}"
         except ValueError:
             name = f"signal {signal}"
-        end = f"the worker was killed ({name})"
-        if signal == signals.SIGKILL:
+        end = f"the {'supervisor' if supervisor else 'worker'} was killed ({name})"
+        if supervisor:
+            end += ", and the worker with it"
+        elif signal == signals.SIGKILL:
             end += "; if the kernel ran out of memory, this is how it ends a process"
     elif exit_code:
         end = f"the worker ended with exit status {exit_code}"

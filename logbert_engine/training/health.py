@@ -275,9 +275,10 @@ class HealthWatch:
         if fallen >= FALLS * apart * second.mean and fallen > 2 * math.sqrt(later.variance + second.variance):
             return None  # on its way
         message = (
-            f"the training loss does not fall: it is {loss:.4f} in the second half of the stage, {part:.0%} of which "
-            f"is done, and guessing by how frequent events are gives {frequencies:.4f}. {_LOWER} Where it is below "
-            "1e-4, raise it or train longer (--epochs-per-stage)."
+            f"the training loss hardly falls: it is {loss:.4f} in the second half of the stage, {part:.0%} of which "
+            f"is done, and guessing by how frequent events are gives {frequencies:.4f}. Train longer "
+            "(--epochs-per-stage), or try another learning rate (--set training.learning_rate=…): a lower one above "
+            "1e-3, a higher one below 1e-4."
         )
         return self._found("stalling", "frequencies", LEARNED * frequencies, message)
 

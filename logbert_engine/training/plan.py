@@ -161,7 +161,7 @@ class ResumePoint:
         if self.next is None:
             return "all stages are complete"
         if self.in_mid_stage:
-            return f"{self.next.name}, exactly where it was left"
+            return f"{self.next.name}, from its last saved state"
         if self.done:
             return f"{self.next.name}, from the best model of {self.done[-1].name}"
         return f"{self.next.name}, from its beginning"

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_tui.background import in_background
 from logbert_tui.figures import ago, count, size
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens.console import ConsoleScreen
@@ -167,7 +168,7 @@ class InferenceScreen(ConsoleScreen):
 
     def _load_options(self) -> None:
         if self._run_dir:
-            self.run_worker(self._read_options(self._run_dir), group="options", exclusive=True)
+            in_background(self, self._read_options, self._run_dir, group="options", exclusive=True)
 
     async def _read_options(self, run_dir: str) -> None:
         try:
@@ -269,7 +270,7 @@ class InferenceScreen(ConsoleScreen):
     def _file_chosen(self, event: LineList.Chosen) -> None:
         files = cast("FileRows", self.query_one("#files", LineList).source).files
         self._to_ranked()
-        self.run_worker(self._open(files[event.index].path), group="open", exclusive=True)
+        in_background(self, self._open, files[event.index].path, group="open", exclusive=True)
 
     @on(LineList.Chosen, "#ranked")
     async def _session_chosen(self, event: LineList.Chosen) -> None:
@@ -298,7 +299,7 @@ class InferenceScreen(ConsoleScreen):
             self.state.notice(str(error), "warning")
             return
         self.state.dismiss()
-        self.run_worker(self._start(spec), group="start", exclusive=True)
+        in_background(self, self._start, spec, group="start", exclusive=True)
 
     async def _start(self, spec: m.InferSpec) -> None:
         self.query_one(InferenceForm).busy(True)
@@ -327,7 +328,7 @@ class InferenceScreen(ConsoleScreen):
         line.display = False
         self.query_one(InferenceForm).busy(False)
         if progress.state == "finished":
-            self.run_worker(self._open(output), group="open", exclusive=True)
+            in_background(self, self._open, output, group="open", exclusive=True)
             self._load_options()
         elif progress.message == "cancelled":
             self.state.notice("The inference was cancelled; no results were written.")
@@ -339,7 +340,7 @@ class InferenceScreen(ConsoleScreen):
         if self._inference is None:
             self.state.notice("No inference runs.")
             return
-        self.run_worker(self._cancel(self._inference), group="cancel", exclusive=True)
+        in_background(self, self._cancel, self._inference, group="cancel", exclusive=True)
 
     async def _cancel(self, running: m.InferenceRef) -> None:
         try:

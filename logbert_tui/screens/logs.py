@@ -17,6 +17,7 @@ from textual.widgets import Input, Label
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_tui.background import in_background
 from logbert_tui.figures import keep_end, percent, size
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens.console import ConsoleScreen
@@ -176,7 +177,7 @@ class LogsScreen(ConsoleScreen):
             self._run_dir = self.state.run_dir
             self._files, self._log = [], ""
             self._show_files()
-            self.run_worker(self.query_one(LogView).close(), group="open", exclusive=True)
+            in_background(self, self.query_one(LogView).close, group="open", exclusive=True)
             self._say_empty()
         if changed & {"run", "connection"}:
             self._listed_at = 0.0
@@ -187,7 +188,7 @@ class LogsScreen(ConsoleScreen):
         """Four times a second while visible: new bytes, and now and then new files."""
         if self.is_current and self._run_dir and not self._reading:
             self._reading = True
-            self.run_worker(self._read(), group="read")
+            in_background(self, self._read, group="read")
 
     async def _read(self) -> None:
         try:
@@ -264,7 +265,7 @@ class LogsScreen(ConsoleScreen):
         names = [file.name for file in self._files]
         if len(names) > 1:
             at = names.index(self._log) if self._log in names else 0
-            self.run_worker(self._open(names[(at + by) % len(names)]), group="open", exclusive=True)
+            in_background(self, self._open, names[(at + by) % len(names)], group="open", exclusive=True)
 
     def action_rows(self, by: int) -> None:
         """Lines down or up."""

@@ -14,12 +14,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
-from textual.worker import Worker
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
 from logbert_engine.protocol.methods import DataPath, Plan
+from logbert_tui.background import in_background
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens import picker_panels as panels
 from logbert_tui.screens.console import ConsoleScreen
@@ -124,7 +124,7 @@ class PickerScreen(ConsoleScreen):
         """Runs may have come or gone while another screen was shown."""
         super().on_screen_resume()
         if self.state.connection == "connected":
-            self.run_worker(self._renew_runs(), group="runs", exclusive=True)
+            in_background(self, self._renew_runs, group="runs", exclusive=True)
 
     async def _renew_runs(self) -> None:
         try:
@@ -248,7 +248,7 @@ class PickerScreen(ConsoleScreen):
 
     def _renew(self, group: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """In the background, in the place of what is under way in the group; that may not even have begun."""
-        _: Worker[None] = self.run_worker(work, group=group, exclusive=True)
+        in_background(self, work, group=group, exclusive=True)
 
     async def _rest(self) -> None:
         """Wait until typing has rested; a later change cancels the worker that waits here."""
@@ -287,7 +287,7 @@ class PickerScreen(ConsoleScreen):
         elif self._problem:
             self.state.notice(self._problem, "error")
         else:
-            self.run_worker(self._start(self._spec), group="start")
+            in_background(self, self._start, self._spec, group="start")
 
     async def _start(self, spec: m.RunSpec) -> None:
         self._starting = True
@@ -306,7 +306,7 @@ class PickerScreen(ConsoleScreen):
     def _open(self, event: LineList.Chosen) -> None:
         if event.index < len(self.state.runs):
             run_dir = self.state.runs[event.index].run_dir
-            self.run_worker(self.console.open_run(run_dir), group="open", exclusive=True)
+            in_background(self, self.console.open_run, run_dir, group="open", exclusive=True)
 
     # Keys
 

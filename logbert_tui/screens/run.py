@@ -13,6 +13,7 @@ from textual.events import Resize
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError, RunError
+from logbert_tui.background import in_background
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens import run_notes as notes
 from logbert_tui.screens import run_panels as panels
@@ -36,7 +37,7 @@ QUESTIONS = {
         "The run goes back to the last completed stage. What the current stage has learned so far is lost.",
     ),
 }
-"""What is asked before something that a slip of a finger should not do to a run that trains."""
+"""What is asked before something that a slip of a finger should not do."""
 TINY = 72
 """Columns below which the machine's gauges give way to one line."""
 
@@ -173,15 +174,20 @@ class RunScreen(ConsoleScreen):
             )
         elif not self.state.run_dir:
             self.state.notice("No run is open. Press 1 to start one or to open a recent one.", "warning")
-        elif method in QUESTIONS and self.state.run is not None and self.state.run.active:
+        elif method in QUESTIONS and self._may_lose(method):
             title, meaning = QUESTIONS[method]
             question = ConfirmScreen(title, self.state.run_dir, meaning)
             self.app.push_screen(question, lambda answer: self._ask(method) if answer else None)
         else:
             self._ask(method)
 
+    def _may_lose(self, method: str) -> bool:
+        """Whether there is something that a slip of a finger would cost."""
+        run = self.state.run
+        return run is not None and (run.active or (method == "restart_stage" and run.phase != "finished"))
+
     def _ask(self, method: str) -> None:
-        self.run_worker(self._control(method), name=method)
+        in_background(self, self._control, method)
 
     async def _control(self, method: str) -> None:
         run_dir = self.state.run_dir

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_tui.background import in_background
 from logbert_tui.figures import count
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens.console import ConsoleScreen
@@ -138,7 +139,7 @@ class SessionScreen(ConsoleScreen):
             self._load()
 
     def _load(self) -> None:
-        self.run_worker(self._read(self._output, self.rank), group="session", exclusive=True)
+        in_background(self, self._read, self._output, self.rank, group="session", exclusive=True)
 
     async def _read(self, output: str, rank: int) -> None:
         try:

@@ -12,6 +12,7 @@ from textual.message import Message
 
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import LogChunk
+from logbert_tui.background import in_background
 from logbert_tui.widgets.log_buffer import LogBuffer
 from logbert_tui.widgets.log_line import Wanted, compile_pattern, line_row, line_width, matching, trouble
 from logbert_tui.widgets.log_seek import PAGE_BYTES, Step, read_span, seek_pages
@@ -203,9 +204,9 @@ class LogView(RowsView):
         if self._read is None or self._lock.locked() or not self.is_attached:
             return
         if not self.buffer.at_start and self.top < 2 * self.page:
-            self.run_worker(self._load_older(), group="older", exclusive=False)
+            in_background(self, self._load_older, group="older", exclusive=False)
         elif not self.buffer.at_end and self.top > self.last_top - 2 * self.page:
-            self.run_worker(self._load_newer(), group="newer", exclusive=False)
+            in_background(self, self._load_newer, group="newer", exclusive=False)
 
     # Moving
 
@@ -253,7 +254,7 @@ class LogView(RowsView):
         if self.buffer.at_start:
             self.scroll_rows_to(0)
         else:
-            self.run_worker(self._jump_to_first(), group="jump", exclusive=True)
+            in_background(self, self._jump_to_first, group="jump", exclusive=True)
 
     async def _jump_to_first(self) -> None:
         async with self._lock:
@@ -271,7 +272,7 @@ class LogView(RowsView):
             self._to_end()
             self._tell()
         else:
-            self.run_worker(self._jump_to_last(), group="jump", exclusive=True)
+            in_background(self, self._jump_to_last, group="jump", exclusive=True)
 
     async def _jump_to_last(self) -> None:
         async with self._lock:
@@ -347,7 +348,7 @@ class LogView(RowsView):
         self._tell()
 
     def _start_seek(self, wanted: Wanted, step: Step, what: str, *, other_way: bool = False) -> None:
-        self.run_worker(self._seek(wanted, step, what, other_way), group="seek", exclusive=True)
+        in_background(self, self._seek, wanted, step, what, other_way, group="seek", exclusive=True)
 
     async def _seek(self, wanted: Wanted, step: Step, what: str, other_way: bool) -> None:
         """Find the next line in what is held, then in the file beyond it."""

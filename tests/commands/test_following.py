@@ -81,7 +81,7 @@ RELAUNCHED = [
     BackedOff(
         stage=1, step=30, micro_batch=4, before=8, cause="out_of_memory", message=NO_MEMORY, device="cpu"
     ),
-    opened(2, "stage_1_100pct, exactly where it was left"),
+    opened(2, "stage_1_100pct, from its last saved state"),
     DATA,
     StageStarted(stage=1, parent="new", step=30, total_step=30, micro_batch=4),
     metric(40),
@@ -147,7 +147,7 @@ def test_a_relaunch_after_memory_ran_out_is_told_and_followed_to_the_end(followe
         "stage_1_100pct: 90 sessions, 40 steps, from new",
         f"warning: {NO_MEMORY}; going on with 4 sessions at once",
         "  micro-batch 4 of 8 (backed off: out of memory after step 30)",
-        "attempt 2: stage_1_100pct, exactly where it was left",
+        "attempt 2: stage_1_100pct, from its last saved state",
         "stage_1_100pct: 90 sessions, 40 steps after step 30, from new, "
         "micro-batch 4 of 8 (backed off: out of memory after step 30)",
         "  epoch 1: train 0.5000 valid 0.4000 (best), 2.0 s",
@@ -186,13 +186,13 @@ def test_several_processes_are_told(followed):
 def test_a_run_paused_by_a_full_disk_says_so_and_how_to_go_on_and_fails(run, followed, capsys):
     reason = "disk full: no room to write /x; nothing already saved is lost."
     end = RunEnded(
-        state="paused", exit_code=1, reason=reason, resumes="stage_1_100pct, exactly where it was left"
+        state="paused", exit_code=1, reason=reason, resumes="stage_1_100pct, from its last saved state"
     )
     code, lines = followed([*RELAUNCHED[:4], end], status=1)
     assert code == 1
     assert capsys.readouterr().err == f"logbert-engine: paused: {reason}\n"
     assert lines[-1] == (
-        f"paused; go on with: logbert-engine resume {run.root}  (stage_1_100pct, exactly where it was left)"
+        f"paused; go on with: logbert-engine resume {run.root}  (stage_1_100pct, from its last saved state)"
     )
 
 
@@ -209,7 +209,7 @@ def test_what_an_earlier_supervisor_did_is_not_told_again(run, followed):
     with JournalWriter(run.journal) as journal:
         for event in [*RELAUNCHED, RunEnded(state="paused", exit_code=0)]:
             journal.append(event)
-    resumed = "stage_1_100pct, exactly where it was left"
+    resumed = "stage_1_100pct, from its last saved state"
     _, lines = followed([opened(3, resumed), DATA, *DONE])
     assert lines[0] == f"attempt 3: {resumed}"
     assert not any("attempt 2" in line or NO_MEMORY in line for line in lines)

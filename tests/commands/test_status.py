@@ -58,7 +58,7 @@ STORY = [
         device="cuda",
         world_size=2,
     ),
-    opened(2, "stage_1_100pct, exactly where it was left"),
+    opened(2, "stage_1_100pct, from its last saved state"),
     StageStarted(stage=1, step=30, total_step=30, micro_batch=4),
     Metric(stage=1, epoch=1, step=32, steps=40, total_step=32, loss=0.5, lr=0.1, sessions_per_s=100.0),
     Health(stage=1, step=32, finding="rising", message=RISING),
@@ -93,14 +93,14 @@ def test_a_run_at_work_is_told_in_one_line_and_by_name_in_full(run, capsys):
         assert main(["status", str(run.root)]) == 0
         lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{run.root}: training, stage 1/1, step 32/40, loss 0.5000, 100 sessions/s"
-    assert lines[1] == "  attempt 2, resumed at stage_1_100pct, exactly where it was left"
+    assert lines[1] == "  attempt 2, resumed at stage_1_100pct, from its last saved state"
     assert lines[2].startswith("  2 ranks on cuda, supervised by process ")
     assert lines[3:] == [f"  {BACKED_OFF}", f"  loss rising: {RISING}"]
 
 
 def test_a_full_disk_is_named_as_the_cause_with_the_whole_sentence_and_the_way_on(run, capsys):
     end = RunEnded(
-        state="paused", exit_code=1, reason=REASON, resumes="stage_1_100pct, exactly where it was left"
+        state="paused", exit_code=1, reason=REASON, resumes="stage_1_100pct, from its last saved state"
     )
     journal(run, *STORY, end)
     assert main(["status"]) == 0
@@ -110,7 +110,7 @@ def test_a_full_disk_is_named_as_the_cause_with_the_whole_sentence_and_the_way_o
     assert main(["status", str(run.root)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"  reason: {REASON}"
-    assert lines[-1] == "  a resume: stage_1_100pct, exactly where it was left"
+    assert lines[-1] == "  a resume: stage_1_100pct, from its last saved state"
     assert not any("supervised" in line for line in lines)
 
 

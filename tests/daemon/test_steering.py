@@ -110,9 +110,7 @@ async def test_a_killed_worker_is_told_with_its_signal(follow, run, ref, workers
     *_, last = read_journal(run.journal)
     assert isinstance(last, RunEnded)
     assert (last.state, last.signal, last.exit_code) == ("failed", signal.SIGKILL, None)
-    assert last.reason == (
-        "the worker was killed (signal 9, SIGKILL); if the kernel ran out of memory, this is how it ends a process"
-    )
+    assert last.reason == "the supervisor was killed (signal 9, SIGKILL), and the worker with it"
     assert last.resumes == "stage_1_50pct, from its beginning"
     assert not run.pid.exists()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from logbert_engine.commands import main
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.lock import held
 
 
 def test_the_command_writes_a_demo_and_says_what_it_wrote(
@@ -72,3 +74,16 @@ def test_a_full_disk_is_told_in_one_sentence_and_the_demo_can_be_written_again(t
     again = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "demo" / "metadata.json").read_text())["complete"] is True
+
+
+def test_a_demo_that_is_being_trained_is_pointed_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunLayout(tmp_path / "demo" / "run")
+    words = ["demo", str(tmp_path / "demo"), "--sessions", "300", "--print"]
+    with held(run):
+        assert main(words) == 1
+    refusal = capsys.readouterr().err
+    assert refusal.count("\n") == 1
+    assert "trains the demo already; watch it: " in refusal
+    assert str(run.root) in refusal

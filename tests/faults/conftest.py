@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +12,24 @@ from logbert_engine.rundir.layout import RunLayout
 from tests.daemon.conftest import engine, engine_process, follow, loop_until, run, wait_until, workers
 from tests.faults.exact import end_all
 from tests.faults.harness import kill_all, write_sessions
+from tests.faults.report import ONLY
 from tests.faults.small_runs import small_words, to_its_end, varied_sessions
 
 __all__ = ["engine", "engine_process", "follow", "loop_until", "run", "wait_until", "workers"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The report finds a test's row among its properties."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The report finds a test's row among its properties, and may ask for some rows only."""
+    only = {int(number) for number in os.environ.get(ONLY, "").split(",") if number}
+    left_out: list[pytest.Item] = []
     for item in items:
-        for mark in item.iter_markers("row"):
-            item.user_properties.extend(("row", number) for number in mark.args)
+        rows = [number for mark in item.iter_markers("row") for number in mark.args]
+        item.user_properties.extend(("row", number) for number in rows)
+        if only and only.isdisjoint(rows):
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

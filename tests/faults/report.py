@@ -1,7 +1,8 @@
-"""The table of faults and what each came to: ``python -m tests.faults.report [--fast]``.
+"""The table of faults and what each came to: ``python -m tests.faults.report [--fast] [--rows N …]``.
 
 Runs the tests of this folder and prints a line for each fault, ending in ``passed`` or ``failed``. The exit
-status is 0 only where all passed. With ``--fast`` the slow tests are left out, as in ``make test``.
+status is 0 only where all passed. With ``--fast`` the slow tests are left out, as in ``make test``; with ``--rows``
+some rows alone are run and printed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+ONLY = "LOGBERT_FAULT_ROWS"
+"""Environment variable with the numbers of the rows that are run, separated by commas; all when not set."""
 
 
 class Row(NamedTuple):
@@ -110,10 +113,10 @@ def outcomes(results: Path) -> dict[int, Outcome]:
     return found
 
 
-def table(found: dict[int, Outcome]) -> list[str]:
-    """The lines to print."""
+def table(found: dict[int, Outcome], wanted: Sequence[int] = ()) -> list[str]:
+    """The lines to print, of the rows that are wanted or of all."""
     rows = []
-    for row in ROWS:
+    for row in (row for row in ROWS if not wanted or row.number in wanted):
         outcome = found.get(row.number, Outcome())
         tests = outcome.passed + len(outcome.failed)
         told = [f"{tests} test{'' if tests == 1 else 's'}", *filter(None, [outcome.words()])]
@@ -123,12 +126,13 @@ def table(found: dict[int, Outcome]) -> list[str]:
     return ["  ".join(f"{cell:<{wide[i]}}" for i, cell in enumerate(row)) for row in rows]
 
 
-def run_tests(folder: Path, results: Path, *, fast: bool) -> int:
-    """Run the tests of a folder; what pytest says goes to standard error. Returns its exit status."""
+def run_tests(folder: Path, results: Path, *, fast: bool, rows: Sequence[int] = ()) -> int:
+    """Run a folder's tests of some rows, or all; what pytest says goes to standard error. Returns its status."""
     words = [sys.executable, "-m", "pytest", str(folder), "-q", f"--junit-xml={results}"]
     words += ["-o", "junit_family=xunit1", "-p", "no:cacheprovider"]
     words += ["-m", "not slow"] if fast else []
-    return subprocess.run(words, stdout=sys.stderr, cwd=HERE.parents[1], check=False).returncode
+    env = {**os.environ, ONLY: ",".join(map(str, rows))}
+    return subprocess.run(words, stdout=sys.stderr, cwd=HERE.parents[1], env=env, check=False).returncode
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -137,22 +141,32 @@ def main(words: Sequence[str] | None = None) -> int:
         prog="python -m tests.faults.report", description=(__doc__ or "").strip()
     )
     parser.add_argument("--fast", action="store_true", help="leave out the slow tests")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        choices=range(1, len(ROWS) + 1),
+        help="only these",
+    )
     arguments = parser.parse_args(words)
+    wanted = arguments.rows or [row.number for row in ROWS]
     descriptor, name = tempfile.mkstemp(suffix=".xml")
     os.close(descriptor)
     results = Path(name)
     try:
-        status = run_tests(HERE, results, fast=arguments.fast)
+        status = run_tests(HERE, results, fast=arguments.fast, rows=arguments.rows)
         found = outcomes(results) if results.stat().st_size else {}
     finally:
         results.unlink()
-    for line in table(found):
+    for line in table(found, wanted):
         print(line)
-    held = sum(found[row.number].holds for row in ROWS if row.number in found)
-    print(f"\n{held} of {len(ROWS)} promises held")
+    held = sum(found[number].holds for number in set(wanted) if number in found)
+    print(f"\n{held} of {len(set(wanted))} promises held")
     if status not in (0, 1) and held:
         print(f"pytest ended with status {status}", file=sys.stderr)
-    return 0 if held == len(ROWS) and status == 0 else 1
+    return 0 if held == len(set(wanted)) and status == 0 else 1
 
 
 if __name__ == "__main__":

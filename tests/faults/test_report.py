@@ -79,3 +79,15 @@ def test_a_row_is_kept_only_where_something_was_tested_and_nothing_failed(
 ) -> None:
     *_, details, end = re.split(r"  +", lines[row - 1])
     assert (details, end) == (told, verdict)
+
+
+def test_some_rows_are_run_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("suite")
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_some.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    row\n    slow\n")
+    results = folder / "results.xml"
+    assert run_tests(folder, results, fast=True, rows=[1, 3]) == 0
+    found = outcomes(results)
+    assert {number: outcome.passed for number, outcome in found.items()} == {1: 2, 2: 1, 3: 1}
+    assert [line.split()[0] for line in table(found, [1, 3])] == ["1", "3"]

@@ -142,7 +142,10 @@ def test_words_of_an_earlier_attempt_are_not_taken_for_the_last_ones(run):
     with held(run):
         journal(run, opened())
     assert record_death(run, signal=signal.SIGSEGV)
-    assert ends(run)[-1].reason == f"the worker was killed (signal {int(signal.SIGSEGV)}, SIGSEGV)"
+    assert (
+        ends(run)[-1].reason
+        == f"the supervisor was killed (signal {int(signal.SIGSEGV)}, SIGSEGV), and the worker with it"
+    )
 
 
 def test_a_torn_line_is_cut_before_the_end_is_written(run):

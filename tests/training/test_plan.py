@@ -111,7 +111,7 @@ def test_an_exact_state_is_gone_on_from(run: RunLayout) -> None:
     resume.write_bytes(b"state")
     point = resume_point(run, STAGES)
     assert point.in_mid_stage
-    assert point.in_words() == "stage_1_10pct, exactly where it was left"
+    assert point.in_words() == "stage_1_10pct, from its last saved state"
 
 
 def test_after_complete_stages_the_next_starts_from_the_best_model(

@@ -180,8 +180,9 @@ async def test_stopping_asks_first_and_no_is_no(console, story, text_of, uncut):
         assert pilot.app.state.notices == []
 
 
-async def test_throwing_away_a_stage_in_training_asks_first(console, story, text_of):
-    async with console(events=story()) as pilot:
+@pytest.mark.parametrize("end", [None, "paused", "failed"])
+async def test_throwing_away_a_stage_asks_first(console, story, text_of, end):
+    async with console(events=story() if end is None else story(end=end)) as pilot:
         await pilot.press("R")
         await pilot.pause()
         assert isinstance(pilot.app.screen, ConfirmScreen)

@@ -21,7 +21,7 @@ DISK = (
     "disk full: no room to write /home/ana/runs/checkpoints_transfer/stage_3_30pct/checkpoints/resume.pt; nothing "
     "already saved is lost. Free some space and try again; a run resumes where it was."
 )
-WHERE = "stage_3_30pct, exactly where it was left"
+WHERE = "stage_3_30pct, from its last saved state"
 
 
 def with_batch(events, batch=8, world_size=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from logbert_engine.protocol.events import Log
+from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.messages import InferenceProgress, Resources, Subscribed, Welcome
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.app import parting_words
@@ -155,12 +156,12 @@ def test_an_error_goes_when_a_fresh_snapshot_has_another_phase(story):
 def test_leaving_says_that_training_goes_on_and_how_to_come_back(story):
     state = followed(story())
     state.connected(welcome())
-    assert parting_words(state) == "Training goes on; come back with: logbert-tui ~/runs/a"
+    assert parting_words(state) == f"Training goes on; come back with: {program('logbert-tui')} ~/runs/a"
 
 
 def test_leaving_a_run_that_ended_does_not_claim_that_it_trains(story):
     state = followed(story(end="paused"))
-    assert parting_words(state) == f"The run is kept; open it again with: logbert-tui {RUN_DIR}"
+    assert parting_words(state) == f"The run is kept; open it again with: {program('logbert-tui')} {RUN_DIR}"
 
 
 def test_a_run_directory_that_a_shell_would_split_is_quoted():
