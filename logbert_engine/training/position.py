@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -133,10 +135,20 @@ class Exact:
             torch=str(torch.__version__),
         )
 
-    def save(self, position: Position, micro_batch: int) -> None:
+    def save(
+        self,
+        position: Position,
+        micro_batch: int,
+        while_writing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Write the state; the two before stay until this one is safe, then one of them.
 
         All ranks must call it at the same step; rank 0 writes.
+
+        Args:
+            position: within the stage.
+            micro_batch: at work.
+            while_writing: entered for the writing alone, which may take long; not for what waits for other ranks.
 
         Raises:
             StorageError: no room, no permission.
@@ -156,7 +168,8 @@ class Exact:
             "scaler": self._scaler.state_dict(),
             "random": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in generators],
         }
-        write_payload(self._layout.resume, payload, previous=self._layout.resume_previous)
+        with while_writing():
+            write_payload(self._layout.resume, payload, previous=self._layout.resume_previous)
 
     def read(self) -> tuple[dict[str, Any], list[str]]:
         """The newest state that is whole, and a sentence for each file that is not.

@@ -342,8 +342,8 @@ class StageTrainer:
         begin = time.monotonic()
         self._context.recorder.sync()  # the journal must not lag behind the state that a crash goes back to
         try:
-            with self._context.wishes.heart.kept() if beating else nullcontext():
-                self._exact.save(position, self._micro_batch)
+            beats = self._context.wishes.heart.kept if beating else nullcontext
+            self._exact.save(position, self._micro_batch, beats)
         except (RuntimeError, MemoryError) as error:
             lack = shortage_of(error, self._context.compute)
             raise self._out_of_memory(lack, "while the state was saved") from error
