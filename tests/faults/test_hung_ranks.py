@@ -54,8 +54,8 @@ def attempts(run: RunLayout) -> int:
 @pytest.mark.parametrize(
     ("size", "rank", "times"),
     [
-        (SMALL, 0, 1),
         (SMALL._replace(nproc=2), 1, 1),
+        pytest.param(SMALL, 0, 1, marks=pytest.mark.slow),
         pytest.param(SMALL, 0, 4, marks=pytest.mark.slow),
         pytest.param(SMALL._replace(nproc=2), 0, 2, marks=pytest.mark.slow),
         pytest.param(SMALL._replace(nproc=2), 1, 6, marks=pytest.mark.slow),
