@@ -162,6 +162,13 @@ def _writable(output: Path, files: list[Path]) -> Path:
             raise DataError(f"--output {output} would overwrite the input {path}; choose another file.")
         if path.exists() and not path.is_file():
             raise DataError(f"--output {output}: {path} is there and is not a file; choose another one.")
+        if path.exists() and any(path.samefile(file) for file in files):
+            raise DataError(f"--output {output} is another name of an input; choose another file.")
+    if resolved.exists() and resolved.stat().st_size:
+        with resolved.open("rb") as file:
+            begins = file.read(1)
+        if begins != b"[":
+            raise DataError(f"--output {output} is there and holds no results; choose another file.")
     return resolved
 
 

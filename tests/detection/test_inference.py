@@ -290,3 +290,18 @@ def test_its_phases_are_told_to_their_ends(checkpoint: Path, files: Path, tmp_pa
     for steps in seen.values():
         assert steps[-1][0] == steps[-1][1] > 0
         assert steps == sorted(steps)
+
+
+def test_results_take_the_place_of_results_and_of_nothing_else(
+    checkpoint: Path, files: Path, tmp_path: Path
+) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(DataError, match="holds no results"):
+        infer(checkpoint, [files], checkpoint)
+    assert checkpoint.read_bytes() == before
+    link = tmp_path / "link.json"
+    link.hardlink_to(next(files.iterdir()))
+    with pytest.raises(DataError, match="another name of an input"):
+        infer(checkpoint, [files], link)
+    infer(checkpoint, [files], tmp_path / "results.json")
+    infer(checkpoint, [files], tmp_path / "results.json")
