@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from logbert_engine.commands.infer import ScoringProgress, share
+from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, share
 
 
 def weight(text: str) -> float:
@@ -21,21 +21,7 @@ def weight(text: str) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="a run directory, a stage directory, a best_model.pt or an exported folder",
-    )
-    parser.add_argument(
-        "--input",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE|DIR",
-        help="session files or directories, with labels",
-    )
+    add_model_and_sessions(parser, "session files or directories, with labels")
     parser.add_argument(
         "--alert-budget",
         type=share,
@@ -62,8 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.evaluation.comparison import encode
     from logbert_engine.evaluation.page import render_page
     from logbert_engine.evaluation.table import table
-    from logbert_engine.rundir.atomic import write_file
+    from logbert_engine.rundir.atomic import only_over, write_file
 
+    if arguments.html is not None:
+        only_over(arguments.html, b"<!DOCTYPE html>", "--html", "no page")
     progress = ScoringProgress("auto")
     try:
         found = evaluate(

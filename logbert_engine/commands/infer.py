@@ -5,20 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-import time
 from pathlib import Path
 
-
-def share(text: str) -> float:
-    """A share as people write it: ``0.5%`` or ``0.005``."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 0.5% or 0.005")
-    return value
+from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, share
 
 
 def finite(text: str) -> float:
@@ -34,21 +23,7 @@ def finite(text: str) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="a run directory, a stage directory, a best_model.pt or an exported folder",
-    )
-    parser.add_argument(
-        "--input",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE|DIR",
-        help="session files or directories",
-    )
+    add_model_and_sessions(parser, "session files or directories")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--threshold", type=finite, help="alarm above this anomaly_score, a robust z")
@@ -63,31 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--progress", choices=["auto", "json", "none"], default="auto", help=argparse.SUPPRESS
     )
-
-
-class ScoringProgress:
-    """Says how far it is: a line that renews itself in a terminal, JSON lines for the engine."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind if kind != "auto" or sys.stderr.isatty() else "none"
-        self._next = 0.0
-        self._phase = ""
-
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        """Say it, a few times a second."""
-        now = time.monotonic()
-        if now < self._next and phase == self._phase and done < total:
-            return
-        self._next, self._phase = now + 0.1, phase
-        if self._kind == "json":
-            print(json.dumps({"phase": phase, "done": done, "total": total}), flush=True)
-        elif self._kind == "auto":
-            print(f"\r\x1b[K{phase} {done / max(1, total):.0%}", end="", file=sys.stderr, flush=True)
-
-    def finish(self) -> None:
-        """Clear the line."""
-        if self._kind == "auto":
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

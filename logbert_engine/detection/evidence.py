@@ -2,7 +2,7 @@
 
 Each statistic of a session becomes a conformal p-value, the share of held-out ordinary sessions that lie as far
 out, ``(1 + #{ordinary >= s}) / (n + 1)``; each rule has the share of ordinary sessions that it alarms on. A session's
-evidence is the lowest of them, weighted; where that lies among the ordinary sessions' own gives the p-value that
+evidence is the lowest of them; where that lies among the ordinary sessions' own gives the p-value that
 alarms go by. So several statistics cost no more false alarms than one, however they depend on one another.
 
 Sources: Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005 (conformal p-values); Westfall and
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,24 +32,10 @@ _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
 
 
-class Statistic(NamedTuple):
-    """A number for each session, the higher the odder."""
-
-    name: str
-    component: str
-    weight: float
-
-
-STATISTICS = (
-    Statistic("order.mean", "order", 1.0),
-    Statistic("bag.mean", "bag", 1.0),
-    Statistic("bag.highest", "bag", 1.0),
-)
-RULES = (
-    Statistic("unseen", "unseen", 1.0),
-    Statistic("counts", "counts", 1.0),
-    Statistic("length", "length", 1.0),
-)
+STATISTICS = {"order.mean": "order", "bag.mean": "bag", "bag.highest": "bag"}
+"""Numbers for each session, the higher the odder, to the component that they are evidence of."""
+FIRING = ("unseen", "counts", "length")
+"""Rules that are evidence of their own; neighbours are what the order view sees better."""
 
 
 def statistics_of(found: Mapping[View, Surprisals]) -> dict[str, NDArray[np.float64]]:
@@ -110,7 +95,7 @@ class Evidence:
     p: dict[str, NDArray[np.float64]]
     """Statistic or rule to p-values; 1 where a rule does not fire."""
     lowest: NDArray[np.float64]
-    """[U] the lowest weighted p-value: what sessions are ranked by."""
+    """[U] the lowest p-value: what sessions are ranked by."""
     which: list[str]
     """[U] the component that it comes from."""
 
@@ -130,23 +115,22 @@ def evidence_of(
         rates: rule to how often it alarms on ordinary sessions.
     """
     p: dict[str, NDArray[np.float64]] = {}
-    weights, components = [], []
-    for statistic in STATISTICS:
-        if statistic.name in statistics and statistic.name in samples:
-            p[statistic.name] = p_values(np.array(samples[statistic.name]), statistics[statistic.name])
-            weights.append(statistic.weight)
-            components.append(statistic.component)
-    for rule in RULES:
-        if rule.name in rates:
-            fired = np.where(findings.fires(rule.name), rates[rule.name].upper, 1.0)
-            if rule.name == "unseen":
+    components: list[str] = []
+    for name, component in STATISTICS.items():
+        if name in statistics and name in samples:
+            p[name] = p_values(np.array(samples[name]), statistics[name])
+            components.append(component)
+    for rule in FIRING:
+        if rule in rates:
+            fired = np.where(findings.fires(rule), rates[rule].upper, 1.0)
+            if rule == "unseen":
                 fired = fired * _MORE_UNSEEN ** np.maximum(findings.unseen - 1, 0)
-            p[rule.name] = np.maximum(fired, 1e-300)
-            weights.append(rule.weight)
-            components.append(rule.component)
-    weighted = np.stack([values / weight for values, weight in zip(p.values(), weights, strict=True)])
-    first = weighted.argmin(axis=0)
-    return Evidence(p=p, lowest=weighted.min(axis=0), which=[components[i] for i in first.tolist()])
+            p[rule] = np.maximum(fired, 1e-300)
+            components.append(rule)
+    values = np.stack(list(p.values()))
+    return Evidence(
+        p=p, lowest=values.min(axis=0), which=[components[i] for i in values.argmin(axis=0).tolist()]
+    )
 
 
 def final_p(ordinary: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
 from logbert_engine.protocol.messages import SessionResult
-from logbert_engine.rundir.atomic import replacing, write_file
+from logbert_engine.rundir.atomic import only_over, replacing, write_file
 
 DEFAULT_BUDGET = 0.001
 DETAILED_RANKS = 1000
@@ -164,11 +164,7 @@ def _writable(output: Path, files: list[Path]) -> Path:
             raise DataError(f"--output {output}: {path} is there and is not a file; choose another one.")
         if path.exists() and any(path.samefile(file) for file in files):
             raise DataError(f"--output {output} is another name of an input; choose another file.")
-    if resolved.exists() and resolved.stat().st_size:
-        with resolved.open("rb") as file:
-            begins = file.read(1)
-        if begins != b"[":
-            raise DataError(f"--output {output} is there and holds no results; choose another file.")
+    only_over(resolved, b"[", "--output", "no results")
     return resolved
 
 

@@ -112,22 +112,24 @@ class Rules:
         once is enough, and at unknown events, which are never known. Source: Good, The population frequencies of
         species, Biometrika 1953.
         """
-        alone = {"unseen": self._events, "pairs": self._pairs}
-        found: dict[str, Rate] = {}
-        for rule, (known, sessions) in alone.items():
-            single = known[sessions == 1]
-            if rule == "unseen":
-                items, owner = self._normals.tokens.astype(np.int64), _owners(self._lengths)
-            else:
-                items, owner = _pairs(self._normals.tokens, self._normals.offsets)
-            alarms = np.isin(items, single) | ((rule == "unseen") & (items == UNK))
-            found[rule] = self._rate(int(self._normals.counts[np.unique(owner[alarms])].sum()))
+        ids = self._normals.tokens.astype(np.int64)
+        events, sessions = self._events
+        strange = np.isin(ids, events[sessions == 1]) | (ids == UNK)
+        pairs, owner = _pairs(self._normals.tokens, self._normals.offsets)
+        known, held_by = self._pairs
+        found = {
+            "unseen": self._of_sequences(_owners(self._lengths)[strange]),
+            "pairs": self._of_sequences(owner[np.isin(pairs, known[held_by == 1])]),
+        }
         found["counts"] = self._rate(int((self._bags[1] == 1).sum()))
         extremes = 0
         for length in {int(self._lengths.min()), int(self._lengths.max())}:
             extremes += int(self._normals.counts[self._lengths == length].sum()) == 1
         found["length"] = self._rate(extremes)
         return found
+
+    def _of_sequences(self, sequences: NDArray[np.int64]) -> Rate:
+        return self._rate(int(self._normals.counts[np.unique(sequences)].sum()))
 
     def _rate(self, alarms: int) -> Rate:
         return Rate(alarms=alarms, sessions=self._sessions)

@@ -110,7 +110,8 @@ def _read_payload(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a {kind} file of logbert-engine.")
     if payload.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {payload.get('format')}, this version reads {FORMAT}: update it."
+            f"{path} is of another version of logbert-engine (format {payload.get('format')}, this one reads "
+            f"{FORMAT}); use it with that version, or train again in another run directory."
         )
     return payload
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from logbert_engine.protocol.errors import DiskFullError, StorageError
+from logbert_engine.protocol.errors import DataError, DiskFullError, StorageError
 
 _FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None) if sys.platform == "darwin" else None
 _NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -31,6 +31,32 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"cannot write {path}: {reason}; choose a directory that you may write to.")
     return StorageError(f"cannot write {path}: {reason}.")
+
+
+def only_over(path: Path, beginning: bytes, flag: str, what: str) -> None:
+    """Refuse to write over a file that is there and is something else; an empty one may be replaced.
+
+    Args:
+        path: to be written.
+        beginning: of the files that may be replaced.
+        flag: that named the path.
+        what: it holds otherwise, as in "no results".
+
+    Raises:
+        DataError: it begins otherwise, or is no file.
+        StorageError: it cannot be read.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise DataError(f"{flag} {path} is there and is not a file; choose another one.")
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(beginning))
+    except OSError as error:
+        raise storage_error(path, error) from error
+    if begins and begins != beginning:
+        raise DataError(f"{flag} {path} is there and holds {what}; choose another file.")
 
 
 def sync_file(descriptor: int) -> None:

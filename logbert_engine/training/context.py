@@ -11,6 +11,7 @@ from logbert_engine.data.batches import Pieces, pieces_of
 from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.sampling import Split, stage_sample
 from logbert_engine.data.store import Store
+from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.models.device import Compute
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.types import Encoder, RunConfig
@@ -64,6 +65,12 @@ class RunContext:
     def valid_normals(self) -> Normals:
         """The validation sample."""
         return normals_of(self.store, self.split.valid, self.vocabulary.lookup(self.store.events))
+
+    @cached_property
+    def rules(self) -> tuple[Findings, dict[str, Rate]]:
+        """What rules that know the training sessions find in the validation sample, and how often each alarms."""
+        rules = Rules(self.train_normals)
+        return rules.find(self.valid_normals.tokens, self.valid_normals.offsets), rules.left_out()
 
     @cached_property
     def normals(self) -> Normals:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from logbert_engine.data.batches import Pieces
 from logbert_engine.detection.calibration import calibrate
 from logbert_engine.detection.evidence import statistics_of
-from logbert_engine.detection.rules import Rules
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
@@ -51,9 +50,7 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
     if not math.isfinite(loss):
         return loss, None
     means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
-    rules, held_out = Rules(context.train_normals), context.valid_normals
-    findings = rules.find(held_out.tokens, held_out.offsets)
-    rates = rules.left_out()
+    findings, rates = context.rules
     return loss, calibrate(means, counts, highest, statistics_of(found), findings, rates)
 
 

@@ -141,7 +141,7 @@ def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
     if page.threshold is not None:
         limit = [("threshold ", "dim"), (f"{page.threshold:.2f}", "")]
     elif page.budget is not None:
-        limit = [("budget ", "dim"), (f"{page.budget:.4g}", "")]
+        limit = [("budget ", "dim"), (f"{page.budget * 100:.4g}%", "")]
     if page.false_alarm_rate is not None:
         limit.append((f" (alarms on ≈{probability(page.false_alarm_rate)} of ordinary sessions)", "dim"))
     spread: list[tuple[str, str]] = [("score", "dim")]

@@ -138,3 +138,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     refusal = capsys.readouterr().err
     assert "Traceback" not in refusal
     assert refusal.strip()
+
+
+def test_the_page_takes_the_place_of_a_page_and_of_nothing_else(
+    checkpoint: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--checkpoint", str(checkpoint), "--input", str(labelled), "--html"]
+    before = checkpoint.read_bytes()
+    assert main([*words, str(checkpoint)]) == 1
+    assert "is there and holds no page" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+    for _ in range(2):
+        assert main([*words, str(tmp_path / "page.html")]) == 0

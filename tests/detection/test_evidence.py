@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from logbert_engine.detection import evidence
 from logbert_engine.detection.calibration import calibrate
 from logbert_engine.detection.evidence import (
+    FIRING,
     KEPT,
-    RULES,
     STATISTICS,
     Evidence,
     alarm_rate,
@@ -32,7 +32,7 @@ from logbert_engine.models.surprisal import Surprisals
 
 Values = NDArray[np.float64]
 Statistics = dict[str, Values]
-NAMES = [statistic.name for statistic in STATISTICS]
+NAMES = list(STATISTICS)
 FINITE = st.floats(-50, 50).map(lambda value: round(value, 3))
 SOME = st.lists(FINITE, min_size=1, max_size=30)
 
@@ -173,7 +173,7 @@ def test_evidence_is_the_lowest_p_value_and_names_the_kind_that_it_comes_from() 
     assert weighed.lowest.tolist() == pytest.approx([0.5, 0.5, 0.01, 0.01 * 0.01, 0.1])
     assert weighed.which == ["order", "bag", "unseen", "unseen", "counts"]
     assert weighed.p["length"].tolist() == pytest.approx([1, 1, 1, 0.1, 1])
-    assert {statistic.name for statistic in RULES} == {"unseen", "counts", "length"} <= set(weighed.p)
+    assert set(FIRING) == {"unseen", "counts", "length"} <= set(weighed.p)
 
 
 def drawn(rng: np.random.Generator, sessions: int, names: list[str], law: str = "normal") -> Statistics:

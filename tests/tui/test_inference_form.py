@@ -95,7 +95,7 @@ def test_results_of_a_budget_say_so_where_others_have_their_threshold() -> None:
     )
     by_budget = msgspec.structs.replace(page, budget=0.001, false_alarm_rate=0.002)
     said = "".join(text for row in summary_spans(by_budget, 200) for text, _ in row)
-    assert "budget 0.001 (alarms on ≈0.2% of ordinary sessions)" in said
+    assert "budget 0.1% (alarms on ≈0.2% of ordinary sessions)" in said
     assert "threshold" not in said
     by_threshold = msgspec.structs.replace(page, threshold=2.0)
     said = "".join(text for row in summary_spans(by_threshold, 200) for text, _ in row)
