@@ -15,6 +15,7 @@ from logbert_engine import __version__
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import Log, RunOpened, StagePlan
+from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.starting import ensure_engine
 from logbert_engine.rundir.journal import JournalWriter
@@ -117,7 +118,8 @@ async def test_escape_walks_back_through_the_screens(console, story):
 async def test_leaving_returns_the_line_for_the_terminal(console, story):
     async with console(events=story()) as pilot:
         await pilot.press("q")
-    assert pilot.app.return_value.startswith("Training goes on; come back with: logbert-tui ~/runs/")
+    back = f"Training goes on; come back with: {program('logbert-tui')} ~/runs/"
+    assert pilot.app.return_value.startswith(back)
     assert pilot.app.return_code == 0
 
 
