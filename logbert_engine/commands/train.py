@@ -115,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     opened = start_worker(layout)
     ranks = f", {wording.processes(opened.world_size)}" if opened.world_size > 1 else ""
     print(f"training in the background, process {opened.pid}{ranks}, in {layout.root}")
+    if opened.resumes:
+        print(f"goes on:   {opened.resumes}")
     print(f"watch it:  {program('logbert-tui')} {where}")
     print(f"pause it:  {program('logbert-engine')} pause {where}")
     return 0

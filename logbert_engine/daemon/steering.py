@@ -130,7 +130,7 @@ async def _until_gone(run: Run, leaving: ProcessIdentity | None) -> None:
                 now = await _at_work(run)
                 if run.child is None and now is None:
                     break
-                if run.child is None and now is not None and leaving is not None and now.pid != leaving.pid:
+                if run.child is None and await _another_at_work(run, now, leaving):
                     raise RunError(
                         f"{now} is at work on {run.run_dir} already: another request started it at this moment."
                     )
@@ -141,6 +141,14 @@ async def _until_gone(run: Run, leaving: ProcessIdentity | None) -> None:
             "try again when it has ended."
         ) from None
     await run.look()
+
+
+async def _another_at_work(run: Run, now: ProcessIdentity | None, leaving: ProcessIdentity | None) -> bool:
+    """Whether another worker has the run. The lock alone does not tell: who journals an end takes it for a moment."""
+    if now is None or leaving is None or now.pid == leaving.pid:
+        return False
+    await run.look()
+    return run.state.active and run.state.pid == now.pid
 
 
 async def _at_work(run: Run) -> ProcessIdentity | None:

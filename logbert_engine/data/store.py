@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import mmap
 import shutil
 import tempfile
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from logbert_engine.data.compiling import (
     COLUMNS,
-    FORMAT,
     META,
     NAMES,
     REJECTED,
@@ -29,7 +27,7 @@ from logbert_engine.data.compiling import (
     compile_into,
 )
 from logbert_engine.data.contract import EventId, Rejected
-from logbert_engine.data.source import naming
+from logbert_engine.data.identity import SourceFile, content_of, described, fingerprint_of
 from logbert_engine.protocol.errors import DataError, StorageError
 from logbert_engine.protocol.locations import cache_dir
 from logbert_engine.rundir.atomic import storage_error, sync_folder
@@ -52,6 +50,8 @@ class Store:
     path: Path
     fingerprint: str
     """Tells the source files (path, size, time of change) and the store's format."""
+    content: str
+    """Tells what training reads of the sessions, whatever files they came from."""
     events: list[EventId]
     """Source id of each event that the tokens index, in the order of first appearance."""
     tokens: NDArray[np.uint16] | NDArray[np.uint32]
@@ -83,6 +83,8 @@ class Store:
     services: list[str]
     """Names; an empty one stands for unknown."""
     files: list[str]
+    sources: list[SourceFile]
+    """The same files, as they were when they were looked at."""
     rejected: int
     """Entries in the list of what could not be used: records, and rests of files."""
     broken: int
@@ -132,20 +134,6 @@ _decode_name = msgspec.json.Decoder(tuple[int | str, str | None]).decode
 _decode_meta = msgspec.json.Decoder(StoreMeta).decode
 
 
-def fingerprint_of(files: Sequence[Path]) -> str:
-    """Tells whether a compiled store still is that of the files: 32 hex digits.
-
-    Raises:
-        DataError: a file is not there.
-    """
-    sources = []
-    for file in files:
-        with naming(file):
-            status = file.stat()
-            sources.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
-    return hashlib.blake2b(msgspec.json.encode((FORMAT, sources)), digest_size=16).hexdigest()
-
-
 def open_store(
     files: Sequence[Path], *, progress: Progress | None = None, max_rejected: float = 0.01
 ) -> Store:
@@ -160,18 +148,40 @@ def open_store(
         DataError: a file cannot be read, too many records cannot be used, or none can.
         StorageError: the store cannot be written.
     """
-    fingerprint = fingerprint_of(files)
-    folder = Path("stores") / fingerprint
+    return open_described(described(files), progress=progress, max_rejected=max_rejected)
+
+
+def open_described(
+    sources: Sequence[SourceFile], *, progress: Progress | None = None, max_rejected: float = 0.01
+) -> Store:
+    """As ``open_store``, of files that have been looked at."""
+    folder = Path("stores")
     try:
-        folder = cache_dir() / folder
-        store = _load(folder) or _build(folder, [file.resolve() for file in files], progress)
+        folder = _folder(sources)
+        store = _load(folder, sources) or _build(folder, sources, progress)
     except OSError as error:
         raise storage_error(Path(error.filename or folder), error) from error
     _refuse_rejected(store, max_rejected)
     return store
 
 
-def _load(folder: Path) -> Store | None:
+def kept_store(sources: Sequence[SourceFile], max_rejected: float = 0.01) -> Store | None:
+    """The store that was compiled from files when they were as described; None where it is gone or damaged.
+
+    Raises:
+        DataError: too many records cannot be used.
+    """
+    store = _load(_folder(sources), sources)
+    if store is not None:
+        _refuse_rejected(store, max_rejected)
+    return store
+
+
+def _folder(sources: Sequence[SourceFile]) -> Path:
+    return cache_dir() / "stores" / fingerprint_of(sources)
+
+
+def _load(folder: Path, sources: Sequence[SourceFile]) -> Store | None:
     """The store in a folder; None where a file is missing or has not the digest recorded for it, or where it is
     the store of other files."""
     try:
@@ -193,9 +203,11 @@ def _load(folder: Path) -> Store | None:
     return Store(
         path=folder,
         fingerprint=folder.name,
+        content=content_of(meta, sums),
         events=meta.events,
         services=meta.services,
         files=meta.files,
+        sources=list(sources),
         names=names,
         rejected=meta.rejected,
         broken=meta.broken,
@@ -205,19 +217,19 @@ def _load(folder: Path) -> Store | None:
     )
 
 
-def _build(folder: Path, files: Sequence[Path], progress: Progress | None) -> Store:
+def _build(folder: Path, sources: Sequence[SourceFile], progress: Progress | None) -> Store:
     stores = folder.parent
     stores.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(stores)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=stores))
     try:
-        compile_into(work, folder.name, files, progress)
-        return _put_in_place(work, folder)
+        compile_into(work, folder.name, [Path(source.path) for source in sources], progress)
+        return _put_in_place(work, folder, sources)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _put_in_place(work: Path, folder: Path) -> Store:
+def _put_in_place(work: Path, folder: Path, sources: Sequence[SourceFile]) -> Store:
     """Rename a finished store to its place. Another builder's whole store there is as good; else it goes."""
     for _ in range(_MOST_TRIES):
         try:
@@ -226,7 +238,7 @@ def _put_in_place(work: Path, folder: Path) -> Store:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-        store = _load(folder)
+        store = _load(folder, sources)
         if store is not None:
             return store
         aside = Path(tempfile.mkdtemp(prefix=".damaged.", dir=folder.parent))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
+from logbert_engine.data.sources import open_sources
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.evidence import alarm_rate
 from logbert_engine.detection.inference import DEFAULT_BUDGET
@@ -157,10 +158,9 @@ def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -
         return "not checked: the checkpoint lies in no run directory"
     config = read_config(run)
     try:
-        files = session_files(Path(config.data.path), config.data.max_files)
+        trained, _ = open_sources(run, config.data, max_rejected=1.0)
     except DataError as error:
         return f"not checked: {error}"
-    trained = open_store(files, max_rejected=1.0)
     pool = pick(trained.n_sessions, config.data.sample_ratio, config.seed)
     used = split(pool, config.data, config.seed)
     met = np.concatenate((used.train, used.valid))

@@ -83,6 +83,11 @@ class StageLayout:
         return self.checkpoints / "resume.previous.pt"
 
     @property
+    def origin(self) -> Path:
+        """What the exact states belong to."""
+        return self.checkpoints / "resume.origin.json"
+
+    @property
     def metrics(self) -> Path:
         """The stage's figures; written last, so that it marks a complete stage."""
         return self.root / "training_metrics.json"
@@ -111,6 +116,11 @@ class RunLayout:
     def config(self) -> Path:
         """``run.yaml``."""
         return self.root / "run.yaml"
+
+    @property
+    def sources(self) -> Path:
+        """``sources.json``: the session files that the run trains on."""
+        return self.root / "sources.json"
 
     @property
     def journal(self) -> Path:

@@ -27,7 +27,6 @@ from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control, outcome, reserve
 from logbert_engine.rundir.aftermath import last_words, words_or_why_not
 from logbert_engine.rundir.atomic import write_file
-from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.heartbeat import Pulse
 from logbert_engine.rundir.journal import TORN, JournalWriter, read_journal
 from logbert_engine.rundir.layout import RunLayout
@@ -35,6 +34,7 @@ from logbert_engine.rundir.lock import held
 from logbert_engine.supervision.attempt import Attempt
 from logbert_engine.supervision.devices import process_count
 from logbert_engine.supervision.verdict import Again, End, judge
+from logbert_engine.training.origin import forget_exact_state
 from logbert_engine.training.plan import resume_point, resume_words
 
 _LOOK_S = 1.0
@@ -92,7 +92,7 @@ class Supervisor:
             reserve.make(run)
             write_file(run.pid, f"{os.getpid()}\n")
             if restart_stage:
-                forget_exact_state(run, self._config)
+                go_back(run, self._config)
             nproc = process_count(self._config)
             while True:
                 code = self._attempt(nproc)
@@ -257,7 +257,7 @@ def clear_abandoned(run: RunLayout) -> None:
                 leftover.unlink()
 
 
-def forget_exact_state(run: RunLayout, config: RunConfig) -> None:
+def go_back(run: RunLayout, config: RunConfig) -> None:
     """Go back to the last complete stage: the next one begins anew.
 
     Raises:
@@ -265,8 +265,7 @@ def forget_exact_state(run: RunLayout, config: RunConfig) -> None:
     """
     point = resume_point(run, config.stages)
     if point.next is not None:
-        stage = run.stage(point.next.name)
-        remove_checked(stage.resume_previous, stage.resume)
+        forget_exact_state(run.stage(point.next.name))
 
 
 if __name__ == "__main__":

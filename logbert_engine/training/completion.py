@@ -11,9 +11,10 @@ from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import EpochEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
-from logbert_engine.rundir.checksums import remove_checked, sha256_of
+from logbert_engine.rundir.checksums import sha256_of
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.origin import forget_exact_state
 from logbert_engine.training.plan import StageMetrics, stage_ended, write_metrics
 from logbert_engine.training.position import Position
 from logbert_engine.training.validation import validate
@@ -154,7 +155,7 @@ def end_stage(
         figures={"step": list(position.steps), "loss": list(position.losses), "lr": list(position.rates)},
     )
     write_metrics(layout, metrics)
-    remove_checked(layout.resume_previous, layout.resume)
+    forget_exact_state(layout)
     context.recorder.record(stage_ended(metrics))
     context.recorder.log(
         "info",

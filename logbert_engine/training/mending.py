@@ -20,12 +20,12 @@ from logbert_engine.rundir.checksums import (
     forget_missing,
     record_digest,
     recorded,
-    remove_checked,
     replacing_checked,
     sha256_of,
     sums_are_whole,
 )
 from logbert_engine.rundir.layout import RunLayout, StageLayout
+from logbert_engine.training.origin import forget_exact_state, has_exact_state
 from logbert_engine.training.plan import StageMetrics, metrics_content, metrics_in, parent_of, write_metrics
 from logbert_engine.training.results import read_results
 
@@ -55,7 +55,7 @@ def mend(run: RunLayout, plans: Sequence[StagePlan]) -> list[str]:
         try:
             if stage.metrics.is_file():
                 mending.complete()
-            elif stage.resume.is_file() or stage.resume_previous.is_file():
+            elif has_exact_state(stage):
                 mending.unfinished()
         except OSError as error:
             raise storage_error(Path(error.filename or stage.root), error) from error
@@ -206,7 +206,7 @@ class _Mending:
                 sync_folder(path.parent)
                 names.append(aside.name)
         forget_digests(stage.checkpoints, *paths)
-        remove_checked(stage.resume_previous, stage.resume)
+        forget_exact_state(stage)
         done = f"; set aside as {' and '.join(names)}" if names else ""
         self.said.append(f"{found}, and nothing can replace it{done}; {self._trained_again()}.")
 

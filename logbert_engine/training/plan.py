@@ -13,6 +13,7 @@ from logbert_engine.protocol.events import StageEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.checksums import recorded, replacing_checked
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
+from logbert_engine.training.origin import has_exact_state, read_origin, settings_digest
 
 _TOLERANCE = 1e-9
 _MOST_STAGES = 1000
@@ -154,7 +155,9 @@ class ResumePoint:
     next: StagePlan | None
     """The stage to train; None when all are complete."""
     in_mid_stage: bool
-    """Whether an exact state of ``next`` is there."""
+    """Whether an exact state of ``next`` is there that it can go on from."""
+    unused: str = ""
+    """Why the exact state that is there cannot be gone on from; empty where it can, or there is none."""
 
     def in_words(self) -> str:
         """For people."""
@@ -162,19 +165,29 @@ class ResumePoint:
             return "all stages are complete"
         if self.in_mid_stage:
             return f"{self.next.name}, from its last saved state"
-        if self.done:
-            return f"{self.next.name}, from the best model of {self.done[-1].name}"
-        return f"{self.next.name}, from its beginning"
+        start = f"the best model of {self.done[-1].name}" if self.done else "its beginning"
+        why = f" ({self.unused})" if self.unused else ""
+        return f"{self.next.name}, from {start}{why}"
 
 
-def resume_point(run: RunLayout, stages: Stages) -> ResumePoint:
-    """Read from the run directory where the next attempt begins."""
+def resume_point(run: RunLayout, stages: Stages, settings: str = "") -> ResumePoint:
+    """Read from the run directory where the next attempt begins.
+
+    Args:
+        run: the run directory.
+        stages: of its configuration.
+        settings: the digest of its settings (``origin.settings_digest``), which an exact state has to be of;
+            an empty one is not compared.
+    """
     done: list[StageLayout] = []
     for plan in plan_stages(stages):
         stage = run.stage(plan.name)
         if not complete(stage):
-            exact = stage.resume.is_file() or stage.resume_previous.is_file()
-            return ResumePoint(done=done, next=plan, in_mid_stage=exact)
+            exact, unused = has_exact_state(stage), ""
+            of = read_origin(stage) if exact and settings else None
+            if of is not None and of.config != settings:
+                exact, unused = False, "its saved state is of other settings"
+            return ResumePoint(done=done, next=plan, in_mid_stage=exact, unused=unused)
         done.append(stage)
     return ResumePoint(done=done, next=None, in_mid_stage=False)
 
@@ -184,7 +197,7 @@ def resume_words(run: RunLayout) -> str:
     from logbert_engine.presets.runfile import read_config
 
     config: RunConfig = read_config(run)
-    return resume_point(run, config.stages).in_words()
+    return resume_point(run, config.stages, settings_digest(config)).in_words()
 
 
 def parent_of(run: RunLayout, plan: StagePlan) -> StageLayout | None:

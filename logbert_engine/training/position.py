@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,14 +12,13 @@ import torch
 from logbert_engine.models.checkpoint import FORMAT, UNUSABLE, cpu_state, newest_payload, write_payload
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training import random_states
-from logbert_engine.training.batching import decisive
 from logbert_engine.training.health import HealthState
 from logbert_engine.training.memory import MemoryState
+from logbert_engine.training.origin import Origin, record_origin
 from logbert_engine.training.team import Team
 
 MOST_OF_TIME = 0.02
@@ -57,18 +55,6 @@ class Position(msgspec.Struct, kw_only=True):
     memory: MemoryState | None = None
 
 
-class Origin(msgspec.Struct, kw_only=True, frozen=True):
-    """What an exact state belongs to; it is of use only where all of it is the same."""
-
-    stage: str
-    config: str
-    """sha256 of what determines the training."""
-    data: str
-    """Fingerprint of the session files."""
-    parent: str
-    """sha256 of the checkpoint that the stage started from; its name where it is none of ours."""
-
-
 class Terms(msgspec.Struct, kw_only=True, frozen=True):
     """What a state was trained under. On other terms it can be gone on with, but no longer to the same bit."""
 
@@ -87,13 +73,6 @@ class Terms(msgspec.Struct, kw_only=True, frozen=True):
             for name in names
             if getattr(self, name) != getattr(now, name)
         ]
-
-
-def origin(stage: str, config: RunConfig, fingerprint: str, parent: str) -> Origin:
-    """The origin of a stage's states. Where the run may go on to (``max_ratio``) does not matter."""
-    stages = (config.stages.epochs, config.stages.start_ratio)
-    matters = msgspec.json.encode([config.model, config.data, decisive(config.training), stages, config.seed])
-    return Origin(stage=stage, config=hashlib.sha256(matters).hexdigest(), data=fingerprint, parent=parent)
 
 
 def save_interval(wanted_s: float, took_s: float) -> float:
@@ -170,6 +149,7 @@ class Exact:
         }
         with while_writing():
             write_payload(self._layout.resume, payload, previous=self._layout.resume_previous)
+            record_origin(self._layout, self._belongs)
 
     def read(self) -> tuple[dict[str, Any], list[str]]:
         """The newest state that is whole, and a sentence for each file that is not.
@@ -185,7 +165,7 @@ class Exact:
         except UNUSABLE as error:
             raise CheckpointError(f"{path} was written by another version of logbert-engine") from error
         if found.data != self._belongs.data:
-            raise CheckpointError("the session files have changed since it was saved")
+            raise CheckpointError("the sessions are others than when it was saved")
         if found.parent != self._belongs.parent:
             raise CheckpointError("the checkpoint that the stage started from is another one")
         if found != self._belongs:

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from logbert_engine.data.batches import pieces_of, steps_per_epoch
-from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import Split, pick, split, stage_sample
-from logbert_engine.data.store import Store, open_store
+from logbert_engine.data.sources import open_sources, record_sources
+from logbert_engine.data.store import Store
 from logbert_engine.data.templates import find_templates
 from logbert_engine.models.checkpoint import load_model, read_record
 from logbert_engine.models.device import Compute, free_memory, resident_mb
@@ -29,12 +29,12 @@ from logbert_engine.protocol.events import (
     StageStarted,
 )
 from logbert_engine.rundir.atomic import write_file
-from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.batching import batch_for
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.mending import mend
+from logbert_engine.training.origin import forget_exact_state
 from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, stage_ended
 from logbert_engine.training.recorder import Voice
 from logbert_engine.training.results import write_results
@@ -103,7 +103,7 @@ def _journal_complete(context: RunContext, plans: list[StagePlan]) -> None:
     for plan in plans:
         stage = context.run.stage(plan.name)
         if complete(stage) and plan.index not in said:
-            remove_checked(stage.resume_previous, stage.resume)
+            forget_exact_state(stage)
             context.recorder.record(stage_ended(read_metrics(stage)))
 
 
@@ -120,13 +120,13 @@ def prepare_data(
 ) -> tuple[RunContext, list[StagePlan]]:
     """Open or compile the store, divide it, and size the stages. Rank 0 compiles, the others wait for it."""
     data = config.data
-    files = session_files(Path(data.path), data.max_files)
     if not team.place.leads:
         team.wait()
-    store = open_store(
-        files, progress=_Reporter(recorder, wishes, "reading session files"), max_rejected=data.max_rejected
-    )
+    store, remarks = open_sources(run, data, progress=_Reporter(recorder, wishes, "reading session files"))
     if team.place.leads:
+        for remark in remarks:
+            recorder.log(*remark)
+        record_sources(run, data, store)
         _report_rejected(run, store, recorder)
         team.wait()
     if store.n_sessions < 2:
@@ -156,7 +156,7 @@ def prepare_data(
     plans = [_sized(context, plan) for plan in plan_stages(config.stages)]
     recorder.record(
         DataReady(
-            files=len(files),
+            files=len(store.files),
             sessions=store.n_sessions,
             unique=store.n_unique,
             events=len(vocabulary.events),
@@ -170,7 +170,7 @@ def prepare_data(
     )
     recorder.log(
         "info",
-        f"{len(files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
+        f"{len(store.files)} files, {store.n_sessions:,} sessions ({store.n_unique:,} distinct), "
         f"{len(vocabulary.events)} events; {_share(data.sample_ratio)}"
         f"training on {len(used.train):,}, {_held_out(data)} {len(used.valid):,} held out",
     )

@@ -27,7 +27,8 @@ from logbert_engine.training.figures import Figures
 from logbert_engine.training.guessing import guessing
 from logbert_engine.training.health import Finding, HealthWatch
 from logbert_engine.training.memory import MemoryGuard
-from logbert_engine.training.position import Exact, Position, origin, save_interval
+from logbert_engine.training.origin import has_exact_state, origin
+from logbert_engine.training.position import Exact, Position, save_interval
 from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.shortage import OutOfMemory, Shortage, lacking, shortage_of
@@ -66,7 +67,7 @@ class StageTrainer:
         self._optimizer = make_optimizer(self._model, training)
         self._scaler = torch.amp.GradScaler(compute.kind, enabled=compute.precision == "fp16")
         self._updater = Updater(self._model, self._optimizer, self._scaler, training.clip)
-        belongs = origin(plan.name, context.config, context.store.fingerprint, parent.digest)
+        belongs = origin(plan.name, context.config, context.store.content, parent.digest)
         self._exact = Exact(
             self._layout, belongs, self._team, compute, self._model, self._optimizer, self._scaler
         )
@@ -121,7 +122,7 @@ class StageTrainer:
     def _restore(self) -> bool:
         context, layout = self._context, self._layout
         seed_all(context.config.seed * 1_000_003 + self._plan.index * 1009 + self._team.place.rank)
-        if not (layout.resume.exists() or layout.resume_previous.exists()):
+        if not has_exact_state(layout):
             return False
         try:
             payload, problems = self._exact.read()

@@ -28,7 +28,7 @@ from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
 from logbert_engine.rundir.lock import holder
 from logbert_engine.rundir.outcome import LEFT_WORD, Outcome
 from logbert_engine.training.place import Place
-from logbert_engine.training.plan import plan_stages, resume_point
+from logbert_engine.training.plan import plan_stages, resume_words
 from logbert_engine.training.recorder import Mute, Recorder
 from logbert_engine.training.wishes import Interrupted, Wishes
 
@@ -133,7 +133,7 @@ class Worker:
         attempt, cap = self._learned(compute.kind) if place.leads else (0, 0)
         cap = int(team.told(str(cap).encode()))
         stages = plan_stages(config.stages)
-        where = resume_point(self._run, config.stages).in_words()
+        where = resume_words(self._run)
         supervisor = holder(self._run)
         recorder.record(
             RunOpened(
@@ -175,7 +175,7 @@ class Worker:
     def _ended(self, state: EndState, reason: str, code: int) -> RunEnded:
         resumes = ""
         if state != "finished":
-            resumes = resume_point(self._run, self._config.stages).in_words()
+            resumes = resume_words(self._run)
         return RunEnded(state=state, reason=reason, exit_code=code, resumes=resumes)
 
     def _failed(self, reason: str) -> RunEnded | None:

@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.models.checkpoint import find_checkpoint
+from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.types import Stages
 from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.events import StagePlan
+from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.checksums import SUMS, read_sums, record_digest, sha256_of
 from logbert_engine.rundir.layout import RunLayout, StageLayout
+from logbert_engine.training.origin import origin, record_origin, settings_digest
 from logbert_engine.training.plan import (
     complete,
     parent_of,
@@ -112,6 +115,20 @@ def test_an_exact_state_is_gone_on_from(run: RunLayout) -> None:
     point = resume_point(run, STAGES)
     assert point.in_mid_stage
     assert point.in_words() == "stage_1_10pct, from its last saved state"
+
+
+def test_an_exact_state_of_other_settings_is_not_promised(run: RunLayout) -> None:
+    stage = run.stage("stage_1_10pct")
+    config = resolve(RunSpec(data="/sessions", run_dir=str(run.root), preset="test"))
+    stage.checkpoints.mkdir(parents=True)
+    stage.resume.write_bytes(b"state")
+    record_origin(stage, origin(stage.name, config, "sessions", "new"))
+    kept = resume_point(run, STAGES, settings_digest(config))
+    assert (kept.in_mid_stage, kept.in_words()) == (True, "stage_1_10pct, from its last saved state")
+    changed = msgspec.structs.replace(config, stages=msgspec.structs.replace(config.stages, epochs=7))
+    lost = resume_point(run, STAGES, settings_digest(changed))
+    assert not lost.in_mid_stage
+    assert lost.in_words() == "stage_1_10pct, from its beginning (its saved state is of other settings)"
 
 
 def test_after_complete_stages_the_next_starts_from_the_best_model(

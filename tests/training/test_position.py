@@ -22,8 +22,8 @@ from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import StageLayout
-from logbert_engine.training import position as exact
-from logbert_engine.training.position import Exact, Origin, Position, save_interval
+from logbert_engine.training.origin import Origin, origin
+from logbert_engine.training.position import Exact, Position, save_interval
 from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.step import Updater, accumulate, batch_weight, make_optimizer
@@ -174,7 +174,7 @@ def test_a_state_of_other_settings_data_parent_or_stage_is_refused(
     trainer = Trainer(store, vocabulary, compute, seed=3)
     trainer.save(tmp_path)
     for changed, reason in (
-        ({"data": "other"}, "the session files have changed"),
+        ({"data": "other"}, "the sessions are others"),
         ({"parent": "other"}, "the checkpoint that the stage started from"),
         ({"config": "other"}, "other settings"),
         ({"stage": "stage_2_20pct"}, "other settings"),
@@ -239,28 +239,28 @@ def changed(config: RunConfig, part: str, **values: object) -> RunConfig:
 
 
 def test_what_a_state_belongs_to_is_all_that_determines_the_training(config: RunConfig) -> None:
-    own = exact.origin("stage_1_10pct", config, "f", "p")
+    own = origin("stage_1_10pct", config, "f", "p")
     others = [
-        exact.origin("stage_2_20pct", config, "f", "p"),
-        exact.origin("stage_1_10pct", config, "g", "p"),
-        exact.origin("stage_1_10pct", config, "f", "q"),
-        exact.origin("stage_1_10pct", msgspec.structs.replace(config, seed=1), "f", "p"),
-        exact.origin("stage_1_10pct", changed(config, "training", batch=16), "f", "p"),
-        exact.origin("stage_1_10pct", changed(config, "model", dropout=0.2), "f", "p"),
-        exact.origin("stage_1_10pct", changed(config, "data", sample_ratio=0.5), "f", "p"),
-        exact.origin("stage_1_10pct", changed(config, "stages", epochs=7), "f", "p"),
-        exact.origin("stage_1_10pct", changed(config, "stages", start_ratio=0.05), "f", "p"),
+        origin("stage_2_20pct", config, "f", "p"),
+        origin("stage_1_10pct", config, "g", "p"),
+        origin("stage_1_10pct", config, "f", "q"),
+        origin("stage_1_10pct", msgspec.structs.replace(config, seed=1), "f", "p"),
+        origin("stage_1_10pct", changed(config, "training", batch=16), "f", "p"),
+        origin("stage_1_10pct", changed(config, "model", dropout=0.2), "f", "p"),
+        origin("stage_1_10pct", changed(config, "data", sample_ratio=0.5), "f", "p"),
+        origin("stage_1_10pct", changed(config, "stages", epochs=7), "f", "p"),
+        origin("stage_1_10pct", changed(config, "stages", start_ratio=0.05), "f", "p"),
     ]
     assert own not in others
     assert len(set(others)) == len(others)
 
 
 def test_how_far_a_run_goes_and_where_it_runs_do_not_matter(config: RunConfig) -> None:
-    own = exact.origin("stage_1_10pct", config, "f", "p")
+    own = origin("stage_1_10pct", config, "f", "p")
     longer = changed(changed(config, "stages", max_ratio=0.5), "memory", max_mb=1.0)
     longer = changed(changed(longer, "training", micro_batch=2, log_every=1), "workers", nproc=2)
     elsewhere = msgspec.structs.replace(longer, device="cpu", documented={})
-    assert exact.origin("stage_1_10pct", elsewhere, "f", "p") == own
+    assert origin("stage_1_10pct", elsewhere, "f", "p") == own
 
 
 @pytest.mark.parametrize(
