@@ -58,6 +58,7 @@ def documented_tree() -> set[str]:
         r"progressive_training_summary\.txt",
         r"run\.yaml",
         r"journal\.ndjson",
+        r"sources\.json",
         r"lock",
     }
     for stage in STAGES:
