@@ -31,7 +31,7 @@ from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.heartbeat import Pulse
 from logbert_engine.rundir.journal import TORN, JournalWriter, read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.rundir.lock import held
+from logbert_engine.rundir.lock import Hold, held
 from logbert_engine.supervision.attempt import Attempt
 from logbert_engine.supervision.devices import process_count
 from logbert_engine.supervision.verdict import Again, End, judge
@@ -53,18 +53,18 @@ def main(words: list[str] | None = None) -> int:
     run = RunLayout(arguments.run_dir)
     try:
         config = read_config(run)
-        with held(run):
-            return Supervisor(run, config).work(restart_stage=arguments.restart_stage)
+        with held(run) as hold:
+            return Supervisor(run, config, hold).work(restart_stage=arguments.restart_stage)
     except LogbertError as error:
         print(error, file=sys.stderr)
         return 1
 
 
 class Supervisor:
-    """Holds the run directory; the caller has its lock."""
+    """Brings a run to its end; the caller holds the run directory."""
 
-    def __init__(self, run: RunLayout, config: RunConfig) -> None:
-        self._run, self._config = run, config
+    def __init__(self, run: RunLayout, config: RunConfig, hold: Hold) -> None:
+        self._run, self._config, self._hold = run, config, hold
         self._signals: list[int] = []
         self._asked: tuple[float, int] | None = None
         """When and by which signal an end was asked for."""
@@ -167,6 +167,7 @@ class Supervisor:
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
             self._pass_on(attempt)
+            self._hold.keep()
             silent = pulse.silent_s()
             patience = most if self._run.heartbeat.exists() else max(most, _STARTING_S)
             if silent > patience and attempt.poll() is None:
