@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import Metric, RunEnded
+from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.lock import holder
+from logbert_engine.supervision.launch import launch
 
 SMALL = """
 import sys
@@ -121,6 +125,28 @@ def test_resume_says_why_a_worker_ended_before_it_opened_the_run(run, small_comm
     )
     *_, last = read_journal(run.journal)
     assert isinstance(last, RunEnded)
+
+
+def test_resume_says_why_the_supervisor_could_not_begin(run):
+    many = RunSpec(data=str(run.root), run_dir=str(run.root), preset="test", nproc=999)
+    write_config(run, resolve(many))
+    done = command("resume", run.root)
+    assert done.returncode == 1
+    reason = "999 processes are more than this machine has use for; give --nproc a number up to "
+    assert done.stderr.startswith(f"logbert-engine: {reason}")
+    assert done.stderr.count("\n") == 1
+    (end,) = (event for event in read_journal(run.journal) if isinstance(event, RunEnded))
+    assert (end.state, end.exit_code) == ("failed", 1)
+    assert end.reason.startswith(reason)
+    assert end.resumes == "stage_1_100pct, from its beginning"
+    assert not run.pid.exists()
+
+
+def test_what_the_supervisor_cannot_journal_reaches_its_standard_error(run, wait_until):
+    run.journal.mkdir()
+    supervisor = launch(run)
+    assert supervisor.wait(30) == 1
+    assert run.worker_errors.read_text() == f"cannot write {run.journal}: Is a directory.\n"
 
 
 def test_restart_stage_ends_the_worker_first(run, training, small_command):
