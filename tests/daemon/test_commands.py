@@ -247,11 +247,32 @@ def test_status_tells_what_trains_and_finds_out_what_died(run, training):
     assert status["reason"].startswith("the worker ended without a word: killed")
 
 
+def test_status_and_stop_name_an_engine_that_does_not_answer(engine_process, wait_until, monkeypatch, capsys):
+    monkeypatch.setattr("logbert_engine.protocol.client.HELLO_DEADLINE_S", 0.2)
+    one = engine_process()
+    wait_until(one.socket.exists)
+    one.process.send_signal(signal.SIGSTOP)
+    sentence = (
+        f"logbert-engine: the engine at {one.socket}, process {one.process.pid}, does not answer: "
+        f"it hangs or was stopped; end it with `kill -9 {one.process.pid}` (training goes on) and try again.\n"
+    )
+    assert main(["status"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"engine: process {one.process.pid} does not answer at {one.socket}\n"
+    assert said.err == sentence
+    main(["status", "--json"])
+    found = json.loads(capsys.readouterr().out)["engine"]
+    assert (found["pid"], found["answers"]) == (one.process.pid, False)
+    assert main(["stop"]) == 1
+    assert capsys.readouterr().err == sentence
+
+
 def test_status_and_stop_speak_with_the_engine(engine_process, wait_until):
     one = engine_process()
     wait_until(one.socket.exists)
     status = json.loads(command("status", "--json").stdout)
     assert status["engine"]["pid"] == one.process.pid
+    assert status["engine"]["answers"] is True
     done = command("stop")
     assert (done.returncode, done.stdout) == (
         0,
