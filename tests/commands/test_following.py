@@ -267,15 +267,19 @@ def test_a_signal_ends_the_run_with_its_state_saved_before_the_command_ends(run,
         stderr=subprocess.PIPE,
         text=True,
     ) as command:
-        deadline = time.monotonic() + 30
-        while not (
-            (run.root / "listens").exists() and (early or isinstance(last_event(run.journal), Metric))
-        ):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        command.send_signal(number)
-        (run.root / "signalled").touch()
-        out, errors = command.communicate(timeout=30)
+        try:
+            deadline = time.monotonic() + 30
+            while not (
+                (run.root / "listens").exists() and (early or isinstance(last_event(run.journal), Metric))
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            command.send_signal(number)
+            (run.root / "signalled").touch()
+            out, errors = command.communicate(timeout=30)
+        finally:
+            command.kill()
+            (run.root / "signalled").touch()  # no worker waits for it any more
     assert command.returncode == 128 + number
     assert f"{said}: the exact state is being saved" in errors
     assert out.splitlines()[-1].startswith(f"{phase}; go on with: logbert-engine resume {run.root}")
