@@ -26,13 +26,19 @@ def program(name: str) -> str:
     return name
 
 
-def runtime_dir() -> Path:
-    """Where the engine's socket lies; made with mode 0700. ``LOGBERT_RUNTIME_DIR`` moves it."""
+def runtime_folder() -> Path:
+    """Where the engine's socket lies, which may not be there yet. ``LOGBERT_RUNTIME_DIR`` moves it."""
     chosen = os.environ.get("LOGBERT_RUNTIME_DIR")
     path = Path(chosen) if chosen else Path(platformdirs.user_runtime_dir(APP))
     if len(os.fsencode(path / "engine.sock")) > _LONGEST_SOCKET_PATH:
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
         path = Path("/tmp") / f"logbert-{os.getuid()}-{digest}"
+    return path
+
+
+def runtime_dir() -> Path:
+    """The same folder, made with mode 0700."""
+    path = runtime_folder()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
