@@ -60,12 +60,19 @@ async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = 
         AlreadyServed: another engine has the socket.
         EngineError: the socket cannot be made.
     """
+    asked_to_leave = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before anybody can find the socket, and us by it
+        loop.add_signal_handler(number, asked_to_leave.set)
     async with serving(path, launcher=launcher, patience_s=patience_s) as engine:
         sys.setswitchinterval(_SWITCH_S)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, engine.stopping.set)
+        engine.spawn(_pass_on(asked_to_leave, engine.stopping))
         await engine.stopping.wait()
+
+
+async def _pass_on(wish: asyncio.Event, stopping: asyncio.Event) -> None:
+    await wish.wait()
+    stopping.set()
 
 
 @asynccontextmanager
