@@ -60,24 +60,22 @@ async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = 
         AlreadyServed: another engine has the socket.
         EngineError: the socket cannot be made.
     """
-    asked_to_leave = asyncio.Event()
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before anybody can find the socket, and us by it
-        loop.add_signal_handler(number, asked_to_leave.set)
-    async with serving(path, launcher=launcher, patience_s=patience_s) as engine:
+        loop.add_signal_handler(number, stopping.set)
+    async with serving(path, launcher=launcher, patience_s=patience_s, stopping=stopping):
         sys.setswitchinterval(_SWITCH_S)
-        engine.spawn(_pass_on(asked_to_leave, engine.stopping))
-        await engine.stopping.wait()
-
-
-async def _pass_on(wish: asyncio.Event, stopping: asyncio.Event) -> None:
-    await wish.wait()
-    stopping.set()
+        await stopping.wait()
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, *, launcher: Launcher = launch, patience_s: float = PATIENCE_S
+    path: Path,
+    *,
+    launcher: Launcher = launch,
+    patience_s: float = PATIENCE_S,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine that answers at a socket for the length of the block.
 
@@ -86,7 +84,7 @@ async def serving(
         EngineError: the socket cannot be made.
     """
     with _sole_engine(path):
-        engine = Engine(launcher, patience_s=patience_s)
+        engine = Engine(launcher, patience_s=patience_s, stopping=stopping)
         talks: set[asyncio.Task[None]] = set()
         server = await _listen(path, engine, talks)
         socket_id = await asyncio.to_thread(_inode, path)
@@ -260,7 +258,8 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
 
 async def _leave_without_socket(engine: Engine, path: Path, socket_id: int | None) -> None:
     """End an engine that nobody can reach any more: at logout the system removes the user's folders."""
-    while await asyncio.to_thread(_inode, path) == socket_id:  # noqa: ASYNC110 - others remove it
+    # It may be gone before we have had a look at it.
+    while socket_id is not None and await asyncio.to_thread(_inode, path) == socket_id:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_FOR_SOCKET_S)
     _logger.warning("the socket %s is gone", path)
     engine.stopping.set()
