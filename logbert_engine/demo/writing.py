@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from logbert_engine.demo.simulate import Line, Scale, SimulatedSession, simulate
 from logbert_engine.demo.system import SERVICES, TEMPLATES
 from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.rundir import reading
 from logbert_engine.rundir.atomic import replacing, storage_error, write_file
 
 AUTHOR = "logbert-engine demo-data"
@@ -142,10 +143,10 @@ def _files_of(directory: Path) -> set[str]:
     try:
         if not any(directory.iterdir()):
             return set()
-        found = json.loads((directory / METADATA).read_bytes())
+        found = json.loads(reading.content(directory / METADATA))
     except FileNotFoundError:
         found = None
-    except ValueError:
+    except (ValueError, reading.NotAFileError):
         found = None
     except OSError as error:
         raise storage_error(directory, error) from error

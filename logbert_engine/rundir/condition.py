@@ -50,9 +50,6 @@ def condition(run: RunLayout) -> Condition:
     # The holder first: a worker that ends in between is then reported as at work, never as lost.
     at_work = holder(run)
     state = RunState()
-    try:
-        for event in read_journal(run.journal):
-            state.apply(event)
-    except OSError as error:
-        raise RunError(f"cannot read {run.journal}: {error.strerror or error}.") from error
+    for event in read_journal(run.journal):
+        state.apply(event)
     return Condition(state=state, holder=at_work)
