@@ -46,6 +46,8 @@ def record_death(
     Raises:
         StorageError: the journal or the lock cannot be written.
     """
+    if not run.root.is_dir():
+        return False  # removed as a whole: it is not made anew to say so
     said = last_words(run)  # before the lock is taken, which tells when the worker took it
     try:
         with held(run):

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import msgspec
 
-from logbert_engine.protocol.errors import RunError
+from logbert_engine.protocol.errors import RunError, StorageError
 from logbert_engine.protocol.events import JournalEvent, decode_event, encode_event
 from logbert_engine.rundir.atomic import storage_error
 from logbert_engine.rundir.reading import NotAFileError, opened
@@ -51,8 +51,13 @@ class JournalWriter:
         """Write an event with the next ``seq`` and the time now; returns it as written.
 
         Raises:
-            StorageError: no room. What was written in part is taken back.
+            StorageError: no room, or the file is gone. What was written in part is taken back.
         """
+        if os.fstat(self._descriptor).st_nlink == 0:  # nobody would ever read what is written there
+            raise StorageError(
+                f"{self._path} has been removed while the run was at work; what was trained since the last saved "
+                "state is lost, and a resume goes on from there if the run directory is still there."
+            )
         stamped: JournalEvent = msgspec.structs.replace(event, seq=self.seq + 1, t=round(time.time(), 3))
         line = encode_event(stamped) + b"\n"
         try:
