@@ -19,6 +19,13 @@ def weight(text: str) -> float:
     return value
 
 
+def seed(text: str) -> int:
+    """What the draws begin with."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_model_and_sessions(parser, "session files or directories, with labels")
@@ -37,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sessions that a normal one stands for, where anomalies are more frequent here than in the logs",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report as one page")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
