@@ -215,6 +215,21 @@ async def test_a_path_that_the_engine_cannot_place_is_refused(
             await in_time(client.call(method, params))
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="later Pythons follow such links as far as they lead")
+async def test_links_that_lead_in_a_circle_are_told_in_a_sentence(engine, follow, tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    client = (await follow()).client
+    ref = RunRef(run_dir=str(circle))
+    asked: list[tuple[str, msgspec.Struct]] = [
+        *((name, ref) for name in ("open_run", "resume", "list_logs", "inference_options")),
+        ("start_inference", InferSpec(checkpoint="/x", inputs=["/x"], output=str(circle))),
+    ]
+    for method, params in asked:
+        with pytest.raises(EngineError, match="lead in a circle"):
+            await in_time(client.call(method, params))
+
+
 @pytest.mark.parametrize("name", ["./model", "../model", "."])
 async def test_a_pretrained_model_is_an_id_or_a_whole_path(engine, follow, name: str) -> None:
     client = (await follow()).client
