@@ -14,8 +14,8 @@ Share = Annotated[float, Meta(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NotNegativeFloat = Annotated[float, Meta(ge=0)]
 
-Seed = Annotated[int, Meta(ge=0, le=2**53)]
-"""The most that every reader of JSON and every generator takes."""
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+"""The most that NumPy's generators take; those derived from it, a million times as large, fit in 64 bits."""
 
 Device = Literal["auto", "cpu", "mps", "cuda"]
 
