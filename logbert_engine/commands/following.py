@@ -224,7 +224,8 @@ def _verdict(run: RunLayout, state: RunState, code: int, out: TextIO) -> int:
     if results is not None:
         print(f"\n{stage_table(results)}\n", file=out)
     if state.phase == "failed" or code != 0:
-        reason = state.reason or f"the process ended with status {code}"
+        gone = "" if run.config.exists() else f"{run.root} has been removed while it was trained"
+        reason = gone or state.reason or f"the process ended with status {code}"
         before = "paused: " if state.phase == "paused" else ""
         print(f"logbert-engine: {before}{reason}", file=sys.stderr)
     if state.phase in ("paused", "stopped", "failed"):

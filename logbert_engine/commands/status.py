@@ -84,14 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the engine and the runs, the latest first; or just the runs that are named, with all about them."""
     from logbert_engine.protocol.errors import LogbertError
+    from logbert_engine.protocol.locations import resolved_path
     from logbert_engine.rundir.registry import known_runs
 
     runs: list[RunStatus] = []
     failed = False
-    named = [path.expanduser().resolve() for path in arguments.run_dirs]
+    named = arguments.run_dirs
     for path in named or known_runs():
         try:
-            runs.append(_run_status(path))
+            runs.append(_run_status(resolved_path(path, "the run directory")))
         except LogbertError as error:  # one damaged run must not hide the others
             failed = True
             print(f"logbert-engine: {error}", file=sys.stderr)
@@ -205,7 +206,7 @@ def _run_line(status: RunStatus, *, brief: bool) -> str:
             f"attempt {status.attempt}" if status.attempt > 1 else "",
             status.memory,
             wording.FINDINGS[status.health] if status.health else "",
-            status.reason if status.phase == "failed" or status.phase_words != status.phase else "",
+            status.reason if status.phase in ("failed", "new") or status.phase_words != status.phase else "",
         ]
     return f"{status.run_dir}: {', '.join(part for part in parts if part)}"
 

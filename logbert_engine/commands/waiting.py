@@ -9,6 +9,7 @@ from pathlib import Path
 from logbert_engine.commands.patience import Patience
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import RunEnded, RunOpened
+from logbert_engine.protocol.locations import resolved_path
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control
 from logbert_engine.rundir.aftermath import record_death, settled, taken_by_another, words_or_why_not
@@ -25,8 +26,12 @@ _LOOK_S = 0.1
 
 
 def layout_of(run_dir: Path) -> RunLayout:
-    """The run directory that a command line names."""
-    return RunLayout(run_dir.expanduser().resolve())
+    """The run directory that a command line names.
+
+    Raises:
+        LogbertError: of nobody's home, or a circle of links.
+    """
+    return RunLayout(resolved_path(run_dir, "the run directory"))
 
 
 def look(run: RunLayout) -> Condition:

@@ -45,7 +45,7 @@ def launch(
     words = list(command) if command is not None else supervisor_command(run, restart_stage=restart_stage)
     try:
         run.logs.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         errors = os.open(run.worker_errors, flags, 0o644)
     except OSError as error:
         raise storage_error(run.worker_errors, error) from error

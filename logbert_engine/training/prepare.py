@@ -12,6 +12,7 @@ from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import read_config, write_config
 from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.errors import PresetError, RunError
+from logbert_engine.protocol.locations import resolved_path
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held
@@ -30,7 +31,8 @@ def prepare(spec: RunSpec) -> RunLayout:
         PresetError: unknown preset, or a value that does not hold.
         DeviceError: more processes than this machine has use for.
         DataError: no session files there.
-        RunError: the directory is held, or holds another run.
+        LogbertError: the directory is of nobody's home, or a circle of links.
+        RunError: it is held, or holds another run.
         StorageError: the directory cannot be written.
     """
     config = resolve(spec)
@@ -47,10 +49,7 @@ def prepare(spec: RunSpec) -> RunLayout:
         raise RunError("--run-dir is empty; name a directory.")
     if not spec.run_dir.isprintable() and any("\udc80" <= c <= "\udcff" for c in spec.run_dir):
         raise RunError(f"--run-dir {spec.run_dir!a} is not UTF-8; choose another name.")
-    try:
-        run = RunLayout(Path(spec.run_dir).expanduser().resolve())
-    except RuntimeError as error:  # ~somebody who is not a user
-        raise RunError(f"--run-dir {spec.run_dir}: {error}; give an absolute path.") from error
+    run = RunLayout(resolved_path(spec.run_dir, "--run-dir"))
     if run.root.exists() and not run.root.is_dir():
         raise RunError(f"the run directory {run.root} is a file; choose another --run-dir.")
     with held(run):  # so that of two requests at once the second finds the first one's run.yaml

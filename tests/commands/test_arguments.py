@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from logbert_engine.commands.dispatch import main
@@ -40,3 +42,17 @@ def test_a_path_that_is_none_is_refused_by_name(
 def test_demo_data_go_to_a_directory_with_a_name(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, ""]) == 1
     assert "is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "pause", "stop", "restart-stage"])
+def test_a_run_directory_of_nobody_or_in_a_circle_of_links_is_one_sentence(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for path in ("~no-such-user/run", str(tmp_path / "a")):
+        assert main([command, path]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("logbert-engine: ")
+        assert path in said
+        assert said.count("\n") == 1

@@ -221,6 +221,14 @@ def test_what_the_supervisor_cannot_journal_reaches_its_standard_error(run, wait
     assert run.worker_errors.read_text() == f"cannot write {run.journal}: Is a directory.\n"
 
 
+def test_a_pipe_where_the_errors_go_is_refused_at_once(run):
+    run.logs.mkdir(parents=True)
+    os.mkfifo(run.worker_errors)
+    refused = command("resume", run.root)
+    assert refused.returncode == 1
+    assert f"cannot write {run.worker_errors}" in refused.stderr
+
+
 def test_restart_stage_ends_the_worker_first(run, training, small_command):
     done = small_command("--steps 4000", "restart-stage", run.root)
     assert (done.returncode, done.stderr) == (0, "")

@@ -91,7 +91,7 @@ def test_a_run_directory_that_cannot_be_one_is_refused(request_for: Request, tmp
     file.write_text("mine")
     assert f"{file} is a file" in refused(request_for(run_dir=str(file)), RunError)
     refused(request_for(run_dir=str(file / "run")), StorageError)
-    refused(request_for(run_dir="~nobody-of-that-name/run"), RunError)
+    refused(request_for(run_dir="~nobody-of-that-name/run"), LogbertError)
     assert file.read_text() == "mine"
 
 
