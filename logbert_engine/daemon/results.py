@@ -14,14 +14,13 @@ import msgspec
 from logbert_engine.daemon.offers import options_of
 from logbert_engine.daemon.paths import absolute
 from logbert_engine.protocol.errors import DataError
-from logbert_engine.protocol.messages import (
-    InferenceOptions,
+from logbert_engine.protocol.messages import InferenceOptions, RunRef
+from logbert_engine.protocol.results import (
     ReadResult,
     ReadResults,
     ResultDetail,
     ResultRow,
     ResultsPage,
-    RunRef,
     SessionResult,
 )
 from logbert_engine.protocol.rpc import FRAME_LIMIT

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import false_alarm_rate
+from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.evidence import alarm_rate, alarming_share
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
@@ -21,12 +22,14 @@ from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
-from logbert_engine.protocol.messages import SessionResult
+from logbert_engine.protocol.results import SessionResult
 from logbert_engine.rundir.atomic import only_over, replacing, write_file
 
 DEFAULT_BUDGET = 0.001
 DETAILED_RANKS = 1000
 """The first of the list keep every position, as all alarms do."""
+BESIDE_RANKS = 200
+"""The first of the list are laid beside the nearest ordinary session."""
 POSITIONS_DETAILED, POSITIONS_BRIEF = 12, 1
 
 Report = Callable[[str, int, int], None]
@@ -191,6 +194,8 @@ def results(
     store: Store, scores: StoreScores, record: ModelRecord, verdicts: Verdicts
 ) -> Iterator[SessionResult]:
     """The sessions of a store, ranked; equally odd sessions in order of time."""
+    assert record.normals is not None  # as it was scored with
+    comparing = Comparing(record.normals, record.vocabulary)
     explained: dict[int, Explained] = {}
     explained_odd = float("nan")
     ranked = np.argsort(-verdicts.odd[store.sequence_of], kind="stable")
@@ -203,7 +208,16 @@ def results(
                 explained.clear()
                 explained_odd = odd
             most = POSITIONS_DETAILED if detailed else POSITIONS_BRIEF
-            explained[sequence] = explain(store, scores, record, sequence, most)
+            explained[sequence] = explain(
+                store,
+                scores,
+                record,
+                comparing,
+                sequence,
+                most=most,
+                detailed=detailed,
+                beside=rank < BESIDE_RANKS,
+            )
         why = explained[sequence]
         label = int(store.label[session])
         yield SessionResult(
@@ -227,4 +241,6 @@ def results(
             highest=why.positions if detailed else why.positions[:POSITIONS_BRIEF],
             event_sequence=why.events if detailed else None,
             surprisals=why.surprisals if detailed else None,
+            nearest=why.nearest,
+            counts=why.counts,
         )

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 
 from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import results
 from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import ago, count, size
@@ -86,7 +87,7 @@ class Titles(Lines):
 class Summary(Lines):
     """What the results come to."""
 
-    page: m.ResultsPage | None = None
+    page: results.ResultsPage | None = None
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
         """As many rows as they need."""
@@ -96,7 +97,7 @@ class Summary(Lines):
 class Reason(Lines):
     """The whole reason of the session that the cursor is on, which its row may have cut."""
 
-    result: m.ResultRow | None = None
+    result: results.ResultRow | None = None
 
     def build(self, width: int, height: int, /) -> Sequence[Row]:
         """As many rows as there are."""
@@ -134,8 +135,8 @@ class InferenceScreen(ConsoleScreen):
             setup.border_title = "score sessions"
             yield InferenceForm()
             yield Lines(id="progress")
-        with Vertical(id="results", classes="panel") as results:
-            results.border_title = "results"
+        with Vertical(id="results", classes="panel") as found:
+            found.border_title = "results"
             yield Summary()
             yield Titles()
             yield LineList(id="ranked", empty=NO_RUN)
@@ -189,15 +190,15 @@ class InferenceScreen(ConsoleScreen):
 
     # Results
 
-    def _fetch_into(self, output: str) -> tuple[Pages[m.ResultRow], list[m.ResultsPage]]:
+    def _fetch_into(self, output: str) -> tuple[Pages[results.ResultRow], list[results.ResultsPage]]:
         """Pages of a results file, and the first answer once it is there."""
-        answers: list[m.ResultsPage] = []
+        answers: list[results.ResultsPage] = []
 
-        async def fetch(offset: int, most: int) -> Sequence[m.ResultRow]:
-            rows: list[m.ResultRow] = []
+        async def fetch(offset: int, most: int) -> Sequence[results.ResultRow]:
+            rows: list[results.ResultRow] = []
             while len(rows) < most:
-                asked = m.ReadResults(output=output, offset=offset + len(rows), most=most - len(rows))
-                page: m.ResultsPage = await self.link.call("read_results", asked)
+                asked = results.ReadResults(output=output, offset=offset + len(rows), most=most - len(rows))
+                page: results.ResultsPage = await self.link.call("read_results", asked)
                 answers.append(page)
                 rows += page.rows
                 if not page.rows or offset + len(rows) >= page.total:
@@ -228,7 +229,7 @@ class InferenceScreen(ConsoleScreen):
         self._output = output
         self._show_results(first, ResultRows(pages, first))
 
-    def _show_results(self, page: m.ResultsPage | None, source: ResultRows | None = None) -> None:
+    def _show_results(self, page: results.ResultsPage | None, source: ResultRows | None = None) -> None:
         """Show the ranked list, or that there is none."""
         self.remove_class("-files")
         summary, titles = self.query_one(Summary), self.query_one(Titles)

@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import results
 from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import count
@@ -27,7 +27,7 @@ LONGEST_COPY = 10_000
 """Characters. Terminals refuse more than some 75 kB."""
 
 
-def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
+def header_rows(detail: results.ResultDetail, total: int, width: int) -> list[Row]:
     """Rank, id, score and verdict; the reason; what else is known of the session."""
     session = detail.session
     verdict = ("✗ anomaly", "bad") if session.is_anomaly else ("normal", "good")
@@ -80,7 +80,7 @@ class Heading(Lines):
 class Header(Lines):
     """The first rows."""
 
-    detail: m.ResultDetail | None = None
+    detail: results.ResultDetail | None = None
     total = 0
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
@@ -113,7 +113,7 @@ class SessionScreen(ConsoleScreen):
         self._total = 0
         self.rank = 0
         """The session that is shown, or on its way; the highest score has 0."""
-        self.detail: m.ResultDetail | None = None
+        self.detail: results.ResultDetail | None = None
 
     def compose(self) -> ComposeResult:
         """The frame of the inference screen, to which the session belongs."""
@@ -143,15 +143,15 @@ class SessionScreen(ConsoleScreen):
 
     async def _read(self, output: str, rank: int) -> None:
         try:
-            detail: m.ResultDetail = await self.link.call(
-                "read_result", m.ReadResult(output=output, rank=rank)
+            detail: results.ResultDetail = await self.link.call(
+                "read_result", results.ReadResult(output=output, rank=rank)
             )
         except LogbertError as error:
             self.state.notice(str(error), "error")
             return
         self._show(detail)
 
-    def _show(self, detail: m.ResultDetail) -> None:
+    def _show(self, detail: results.ResultDetail) -> None:
         self.detail = detail
         rows = SessionRows(detail)
         header = self.query_one(Header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from logbert_engine.protocol.messages import ResultRow, ResultsPage
+from logbert_engine.protocol.results import ResultRow, ResultsPage
 from logbert_tui.figures import NONE, count
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.pages import Pages

@@ -19,11 +19,8 @@ from logbert_engine.daemon.server import serving
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.locations import socket_path
-from logbert_engine.protocol.messages import (
-    EventScore,
-    RunSpec,
-    SessionResult,
-)
+from logbert_engine.protocol.messages import RunSpec
+from logbert_engine.protocol.results import EventScore, SessionResult
 from logbert_engine.rundir.layout import RunLayout
 from logbert_tui.app import LogbertApp
 from logbert_tui.screens.session import SessionScreen
