@@ -295,7 +295,16 @@ KEYS: tuple[Key, ...] = (
         "session",
         bar=13,
     ),
-    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=14),
+    Key(
+        "b",
+        "session.beside",
+        "beside",
+        "Lay the session beside the ordinary one that it is most like, and back.",
+        "beside",
+        "session",
+        bar=14,
+    ),
+    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=15),
     # Texts
     Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),
     Key("k,up", "text.up", "up", "A line up.", "rows(-1)", "text"),

@@ -263,11 +263,16 @@ def _detail(ranked: Ranked, params: ReadResult) -> ResultDetail:
     for place in session.highest:
         events.add(str(place.event))
         events.update(str(event) for event, _ in place.expected)
+    events.update(str(row.event) for row in session.counts)
+    if session.nearest is not None:
+        events.update(str(event) for step in session.nearest.steps for event in step.ordinary)
     texts = {event: ranked.templates[event] for event in events if event in ranked.templates}
     detail = ResultDetail(rank=params.rank, session=session, templates=texts)
     if len(msgspec.json.encode(detail)) > _FRAME_ROOM:
         # A session of many thousand events: its highest positions tell what matters.
         session.event_sequence, session.surprisals = None, None
+        if session.nearest is not None:
+            session.nearest.steps = []
     return detail
 
 
