@@ -104,5 +104,5 @@ def score_store(
         score=anomaly_scores(calibration, mean),
         findings=findings,
         evidence=evidence,
-        p=final_p(np.array(calibration.evidence), evidence.lowest),
+        p=final_p(np.array(calibration.evidence), evidence),
     )
