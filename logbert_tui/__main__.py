@@ -46,6 +46,8 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         print(f"logbert-tui: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while modules are imported; later it is a key
+        return 130
 
 
 def _check(options: argparse.Namespace) -> None:

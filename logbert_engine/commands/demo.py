@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from logbert_engine.protocol.errors import RunError
-from logbert_engine.protocol.locations import program
+from logbert_engine.protocol.locations import given_path, program
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.results import SessionResult
 
@@ -20,7 +20,7 @@ SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("directory", type=Path, nargs="?", default=Path("demo"), help="default: %(default)s")
+    parser.add_argument("directory", nargs="?", default="demo", help="default: %(default)s")
     parser.add_argument("--sessions", type=int, default=20_000, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--print", action="store_true", dest="printed", help="print everything, also in a terminal"
@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.supervision.launch import launch
     from logbert_engine.training.prepare import prepare
 
-    data, run_dir = arguments.directory / "data", arguments.directory / "run"
+    directory = given_path(arguments.directory, "the directory")
+    data, run_dir = directory / "data", directory / "run"
     if not (data / "faults.csv").exists():
         print(f"simulating {arguments.sessions:,} sessions of a small system into {data}", flush=True)
         write_demo(data, Scale(sessions=arguments.sessions))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from logbert_engine.demo.simulate import Scale
 from logbert_engine.demo.writing import FAULTS, VOCABULARY, Written, write_demo
-from logbert_engine.protocol.locations import program
+from logbert_engine.protocol.locations import given_path, program
 
 NAME = "demo-data"
 HELP = "write a simulated system's logs, sessions and labels"
@@ -18,9 +18,7 @@ HELP = "write a simulated system's logs, sessions and labels"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     default = Scale()
-    parser.add_argument(
-        "directory", metavar="DIR", type=Path, help="new, empty, or an earlier demo to replace"
-    )
+    parser.add_argument("directory", metavar="DIR", help="new, empty, or an earlier demo to replace")
     parser.add_argument(
         "--sessions", type=int, default=default.sessions, metavar="N", help="in all (default: %(default)s)"
     )
@@ -50,18 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the demo data and say what was written."""
+    directory = given_path(arguments.directory, "DIR")
     scale = Scale(
         sessions=arguments.sessions,
         days=arguments.days,
         seed=arguments.seed,
         anomaly_rate=arguments.anomaly_rate,
     )
-    written = write_demo(arguments.directory, scale)
+    written = write_demo(directory, scale)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(written), indent=2))
     else:
         print("\n".join(_report(written)))
-        sessions = arguments.directory / "sessions"
+        sessions = directory / "sessions"
         print(f"\ntrain on it: {program('logbert-engine')} train --data {sessions} --run-dir RUN")
     return 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, share
+from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, model_and_sessions, share
+from logbert_engine.protocol.locations import given_path
 
 
 def weight(text: str) -> float:
@@ -17,6 +17,13 @@ def weight(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 33.6")
     return value
+
+
+def seed(text: str) -> int:
+    """What the draws begin with."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sessions that a normal one stands for, where anomalies are more frequent here than in the logs",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report as one page")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
+    parser.add_argument("--html", metavar="FILE", help="write a report as one page")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -50,13 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.evaluation.table import table
     from logbert_engine.rundir.atomic import only_over, write_file
 
-    if arguments.html is not None:
-        only_over(arguments.html, b"<!DOCTYPE html>", "--html", "no page")
+    checkpoint, inputs = model_and_sessions(arguments)
+    html = given_path(arguments.html, "--html") if arguments.html is not None else None
+    if html is not None:
+        only_over(html, b"<!DOCTYPE html>", "--html", "no page")
     progress = ScoringProgress("auto")
     try:
         found = evaluate(
-            arguments.checkpoint,
-            arguments.input,
+            checkpoint,
+            inputs,
             budget=arguments.alert_budget,
             normal_weight=arguments.normal_weight,
             device=arguments.device,
@@ -65,13 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
     finally:
         progress.finish()
-    if arguments.html is not None:
+    if html is not None:
         page = render_page(found.comparison, found.sample, found.detectors)
-        write_file(arguments.html, page.encode())
+        write_file(html, page.encode())
     if arguments.json:
         print(encode(found.comparison).decode())
         return 0
     print("\n".join(table(found.comparison)))
-    if arguments.html is not None:
-        print(f"\nreport written to {arguments.html}")
+    if html is not None:
+        print(f"\nreport written to {html}")
     return 0

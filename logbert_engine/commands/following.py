@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import TextIO
 
 from logbert_engine.protocol import wording
@@ -119,8 +123,58 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+class _Asked:
+    """Signals that ask for the run's end, passed on to its supervisor, each once.
+
+    Ctrl-C pauses the run. SIGTERM, which systemd, Slurm and containers send to those whom they will soon kill, goes
+    to the supervisor as it is: that ends what still imports torch or waits for a download, too.
+    """
+
+    def __init__(self, run: RunLayout, process: subprocess.Popen[bytes]) -> None:
+        self._run, self._process = run, process
+        self._heard: list[int] = []
+        self._told: set[int] = set()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear them for the length of the block, but those that whoever started us wants ignored."""
+        numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._hear) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def status(self) -> int:
+        """The exit status of a command that a signal has ended; 0 when none came."""
+        return 128 + self._heard[-1] if self._heard else 0
+
+    def pass_on(self) -> None:
+        """Tell the supervisor, as soon as it listens: it clears requests to the one before it when it starts."""
+        for number in set(self._heard) - self._told:
+            if not self._supervisor_listens():
+                return
+            self._told.add(number)
+            if number == signal.SIGINT:
+                control.request(self._run, "pause")
+                print("\npausing: the exact state is being saved", file=sys.stderr)
+            else:
+                self._process.send_signal(number)
+                print("stopping: the exact state is being saved", file=sys.stderr)
+
+    def _supervisor_listens(self) -> bool:
+        try:
+            return self._run.pid.read_text() == f"{self._process.pid}\n"
+        except FileNotFoundError:
+            return False
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._heard.append(number)
+
+
 def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_seq: int) -> int:
-    """Show a run until its supervisor has ended, over all attempts; Ctrl-C asks it to pause.
+    """Show a run until its supervisor has ended, over all attempts. Ctrl-C pauses it, SIGTERM stops it.
 
     Args:
         run: its directory.
@@ -129,10 +183,12 @@ def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_
         after_seq: the journal's last ``seq`` when the supervisor was started.
 
     Returns:
-        The supervisor's exit status; 1 when a signal ended it.
+        The supervisor's exit status; 1 when a signal ended it; 128 and the number of the signal to this process that
+        ended the run.
     """
     reader, state = JournalReader(run.journal), RunState()
     lines = _Lines(out, state)
+    asked = _Asked(run, process)
 
     def take_in() -> None:
         for event in reader.read():
@@ -141,15 +197,12 @@ def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_
                 lines.show(event)
 
     code: int | None = None
-    while code is None:
-        try:
-            code = process.wait(_LOOK_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        except KeyboardInterrupt:
-            control.request(run, "pause")
-            print("\npausing: the exact state is being saved", file=sys.stderr)
-        take_in()
+    with asked.listening():
+        while code is None:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(_LOOK_SECONDS)
+            asked.pass_on()
+            take_in()
     if code and (taken := taken_by_another(run, process.pid)):
         print(f"logbert-engine: {taken}", file=sys.stderr)
         return 1
@@ -162,7 +215,8 @@ def follow(run: RunLayout, process: subprocess.Popen[bytes], out: TextIO, after_
             after_seq=after_seq,
         )
         take_in()
-    return _verdict(run, state, code, out)
+    status = _verdict(run, state, code, out)
+    return status or (asked.status() if state.phase in ("paused", "stopped") else 0)
 
 
 def _verdict(run: RunLayout, state: RunState, code: int, out: TextIO) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 
-from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, share
+from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, model_and_sessions, share
+from logbert_engine.protocol.locations import given_path
 
 
 def finite(text: str) -> float:
@@ -24,7 +24,7 @@ def finite(text: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_model_and_sessions(parser, "session files or directories")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON list to write")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the JSON list to write")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--threshold", type=finite, help="alarm above this anomaly_score, a robust z")
     limit.add_argument(
@@ -44,12 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and say what was found."""
     from logbert_engine.detection.inference import infer
 
+    checkpoint, inputs = model_and_sessions(arguments)
+    output = given_path(arguments.output, "--output")
     progress = ScoringProgress(arguments.progress)
     try:
         found = infer(
-            arguments.checkpoint,
-            arguments.input,
-            arguments.output,
+            checkpoint,
+            inputs,
+            output,
             threshold=arguments.threshold,
             budget=arguments.alert_budget,
             device=arguments.device,

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from logbert_engine.protocol.locations import given_path
+
 
 def share(text: str) -> float:
     """A share as people write it: ``0.5%`` or ``0.005``."""
@@ -29,19 +31,28 @@ def add_model_and_sessions(parser: argparse.ArgumentParser, sessions: str) -> No
     """
     parser.add_argument(
         "--checkpoint",
-        type=Path,
         required=True,
         metavar="PATH",
         help="a run directory, a stage directory, a best_model.pt or an exported folder",
     )
     parser.add_argument(
         "--input",
-        type=Path,
         required=True,
         nargs="+",
         metavar="FILE|DIR",
         help=sessions,
     )
+
+
+def model_and_sessions(arguments: argparse.Namespace) -> tuple[Path, list[Path]]:
+    """What ``--checkpoint`` and ``--input`` name.
+
+    Raises:
+        LogbertError: one of them is empty, or of the home of nobody.
+    """
+    return given_path(arguments.checkpoint, "--checkpoint"), [
+        given_path(path, "--input") for path in arguments.input
+    ]
 
 
 class ScoringProgress:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 class EngineStatus(msgspec.Struct, kw_only=True):
-    """The engine, where one answers."""
+    """The engine, where one is there."""
 
     pid: int
-    version: str
-    started_at: float
     socket: str
+    answers: bool
+    """Else it hangs or was stopped, and only its process is known."""
+    version: str = ""
+    started_at: float | None = None
 
 
 class RunStatus(msgspec.Struct, kw_only=True):
@@ -119,17 +121,25 @@ def _engine_status(*, quiet: bool) -> EngineStatus | None:
         await client.close()
         return client.welcome
 
-    from logbert_engine.protocol.errors import EngineError
+    from logbert_engine.protocol.errors import EngineError, EngineSilent
 
     try:
         welcome = asyncio.run(ask())
+    except EngineSilent as error:
+        if not quiet:
+            print(f"logbert-engine: {error}", file=sys.stderr)
+        return EngineStatus(pid=error.pid, socket=str(path), answers=False)
     except EngineError as error:  # it was killed, or speaks another protocol; runs need it not
         if quiet:
             return None
         print(f"logbert-engine: {error}", file=sys.stderr)
         return None
     return EngineStatus(
-        pid=welcome.pid, version=welcome.engine_version, started_at=welcome.started_at, socket=str(path)
+        pid=welcome.pid,
+        socket=str(path),
+        answers=True,
+        version=welcome.engine_version,
+        started_at=welcome.started_at,
     )
 
 
@@ -173,6 +183,8 @@ def _run_status(path: Path) -> RunStatus:
 def _engine_line(engine: EngineStatus | None) -> str:
     if engine is None:
         return "engine: not running (the console starts it; runs do not need it)"
+    if not engine.answers:
+        return f"engine: process {engine.pid} does not answer at {engine.socket}"
     return f"engine: process {engine.pid}, version {engine.version}, at {engine.socket}"
 
 

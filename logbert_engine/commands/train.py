@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="override a single value of the preset; repeatable",
     )
     parser.add_argument(
-        "--foreground", action="store_true", help="follow the run to its end; Ctrl-C pauses it"
+        "--foreground",
+        action="store_true",
+        help="follow the run to its end; Ctrl-C pauses it, SIGTERM stops it",
     )
 
 

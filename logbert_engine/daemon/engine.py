@@ -28,7 +28,13 @@ MOST_THINKING = 2
 class Engine:
     """The state of the daemon."""
 
-    def __init__(self, launcher: Launcher, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        *,
+        patience_s: float = PATIENCE_S,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
         self.patience_s = patience_s
         self.started_at = time.time()
         self.runs = Runs(launcher)
@@ -38,7 +44,7 @@ class Engine:
         self.thinking = asyncio.Semaphore(MOST_THINKING)
         """Held by a thread that computes for a client."""
         self.connections: set[Connection] = set()
-        self.stopping = asyncio.Event()
+        self.stopping = stopping or asyncio.Event()
         """Set when the engine is to leave."""
         self._id = secrets.token_hex(8)
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from logbert_engine.daemon.offers import holds_results
-from logbert_engine.daemon.paths import absolute
+from logbert_engine.daemon.paths import absolute, resolved
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, read_frame
 from logbert_engine.protocol.messages import Done, InferenceProgress, InferenceRef, InferSpec
@@ -213,7 +213,7 @@ def _output(spec: InferSpec) -> Path:
     Raises:
         EngineError: a checkpoint, a journal or whatever else lies there.
     """
-    path = absolute(spec.output, "the output").resolve()
+    path = resolved(spec.output, "the output")
     if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or holds_results(path))):
         raise EngineError(f"{spec.output} is there and holds no results; choose another file for the output.")
     return path

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logbert_engine.daemon.paths import absolute
+from logbert_engine.daemon.paths import resolved
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.messages import LogChunk, LogFile, LogFiles, ReadLog, RunRef
 from logbert_engine.rundir.condition import require_run
@@ -97,6 +97,6 @@ def _whole_characters(block: bytes) -> bytes:
 
 
 def _layout(run_dir: str) -> RunLayout:
-    run = RunLayout(absolute(run_dir, "the run directory").resolve())
+    run = RunLayout(resolved(run_dir, "the run directory"))
     require_run(run)
     return run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from logbert_engine.protocol.messages import CheckpointInfo, InferenceOptions, ResultsFile
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.reading import opened
 
 _PEEK = 4096
 _MOST_LOOKED_AT = 500
@@ -59,6 +60,6 @@ def _candidates(run: RunLayout) -> list[Path]:
 
 def holds_results(path: Path) -> bool:
     """Whether a file begins as a list of results does. Reading it whole is left to the one who opens it."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(_PEEK)
     return head.lstrip().startswith(b"[") and b'"anomaly_score"' in head

@@ -29,6 +29,18 @@ def absolute(path: str, what: str) -> Path:
     return given
 
 
+def resolved(path: str, what: str) -> Path:
+    """The same with its links followed.
+
+    Raises:
+        EngineError: as ``absolute``, or its links lead in a circle.
+    """
+    try:
+        return absolute(path, what).resolve()
+    except RuntimeError as error:
+        raise EngineError(f"{what} {path!r}: its links lead in a circle; give another path.") from error
+
+
 def check_paths(spec: RunSpec) -> None:
     """Refuse a request with relative paths, wherever one can stand.
 

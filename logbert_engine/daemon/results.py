@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from logbert_engine.protocol.results import (
     SessionResult,
 )
 from logbert_engine.protocol.rpc import FRAME_LIMIT
+from logbert_engine.rundir import reading
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -141,26 +140,21 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def _content(path: Path, most: int) -> bytes:
-    """What a file holds, as much as its size tells.
-
-    Neither a pipe nor a file that the system makes up while it is read (they have no size) keeps us waiting.
+    """What a file holds.
 
     Raises:
         OSError: it is not there or cannot be read.
         DataError: it is no file, or too large.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise DataError(f"{path} is not a file; give the results that logbert-engine infer wrote.")
-    with os.fdopen(descriptor, "rb") as file:
-        if found.st_size > most:
-            raise DataError(
-                f"{path} has {found.st_size >> 20} MiB; up to {most >> 20} MiB can be browsed; "
-                "infer fewer sessions at a time."
-            )
-        return file.read(found.st_size)
+    try:
+        return reading.content(path, most)
+    except reading.NotAFileError as error:
+        raise DataError(f"{path} is not a file; give the results that logbert-engine infer wrote.") from error
+    except reading.TooLargeError as error:
+        raise DataError(
+            f"{path} has {error.size >> 20} MiB; up to {most >> 20} MiB can be browsed; "
+            "infer fewer sessions at a time."
+        ) from error
 
 
 def _check_beginning(path: Path, content: bytes) -> None:

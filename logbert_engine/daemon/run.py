@@ -20,6 +20,7 @@ from logbert_engine.protocol.messages import RunInfo, Subscribed
 from logbert_engine.protocol.rpc import FRAME_LIMIT
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.aftermath import record_death, words_or_why_not
+from logbert_engine.rundir.condition import lost_history
 from logbert_engine.rundir.journal import JournalReader
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import holder
@@ -289,6 +290,7 @@ class Run:
                 self.state.apply(event)
             self._recent.extend(news.events, news.bytes)
             news = self._news()
+        self.state.reason = self.state.reason or lost_history(self.layout, self.state)
 
     def _take(self, news: _News) -> None:
         events = news.events

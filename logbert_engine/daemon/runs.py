@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from logbert_engine.daemon.paths import absolute
+from logbert_engine.daemon.paths import resolved
 from logbert_engine.daemon.run import Child, Run, info_of
 from logbert_engine.protocol.errors import LogbertError, RunError
 from logbert_engine.protocol.events import RunEnded
@@ -47,7 +47,7 @@ class Runs:
         Raises:
             RunError: the directory holds no run.
         """
-        path = await asyncio.to_thread(_resolved, run_dir)
+        path = await asyncio.to_thread(resolved, run_dir, "the run directory")
         run = self._open.get(path)
         if run is None:
             opening = self._opening.get(path)
@@ -148,7 +148,3 @@ class Runs:
         )
         for _, path in idle[: max(0, len(self._open) - KEPT_OPEN)]:
             del self._open[path]
-
-
-def _resolved(run_dir: str) -> Path:
-    return absolute(run_dir, "the run directory").resolve()

@@ -21,8 +21,9 @@ from logbert_engine.daemon.connection import Connection
 from logbert_engine.daemon.engine import PATIENCE_S, Engine
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.framing import encode_frame
+from logbert_engine.protocol.locations import runtime_folder
 from logbert_engine.protocol.rpc import FRAME_LIMIT, REFUSED, ErrorBody, Response
-from logbert_engine.rundir.lock import named_in, write_name
+from logbert_engine.rundir.lock import is_name_plate, named_in, write_name
 from logbert_engine.supervision.launch import launch
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MOST_CLIENTS = 200
 """Far fewer than the descriptors that a process may have: it needs some to read journals and to start workers."""
 LOOK_FOR_SOCKET_S = 5.0
+LONGEST_PATH = 103 if sys.platform == "darwin" else 107
+"""Bytes of a socket's path that the kernel takes."""
 _CLOSING_S = 3.0
 _NAMED_S = 1.0
 _SWITCH_S = 0.0005
@@ -49,7 +52,7 @@ async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = 
     """Be the engine at a socket until SIGTERM, SIGINT or a client's ``shutdown``. Workers go on after it.
 
     Args:
-        path: the socket; its folder is made private to the user.
+        path: the socket, in a folder that is private to the user; it is made where there is none.
         launcher: starts workers.
         patience_s: a client that has not read a byte for so long is dropped.
 
@@ -57,17 +60,22 @@ async def serve(path: Path, *, launcher: Launcher = launch, patience_s: float = 
         AlreadyServed: another engine has the socket.
         EngineError: the socket cannot be made.
     """
-    async with serving(path, launcher=launcher, patience_s=patience_s) as engine:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before anybody can find the socket, and us by it
+        loop.add_signal_handler(number, stopping.set)
+    async with serving(path, launcher=launcher, patience_s=patience_s, stopping=stopping):
         sys.setswitchinterval(_SWITCH_S)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, engine.stopping.set)
-        await engine.stopping.wait()
+        await stopping.wait()
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, *, launcher: Launcher = launch, patience_s: float = PATIENCE_S
+    path: Path,
+    *,
+    launcher: Launcher = launch,
+    patience_s: float = PATIENCE_S,
+    stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine that answers at a socket for the length of the block.
 
@@ -76,7 +84,7 @@ async def serving(
         EngineError: the socket cannot be made.
     """
     with _sole_engine(path):
-        engine = Engine(launcher, patience_s=patience_s)
+        engine = Engine(launcher, patience_s=patience_s, stopping=stopping)
         talks: set[asyncio.Task[None]] = set()
         server = await _listen(path, engine, talks)
         socket_id = await asyncio.to_thread(_inode, path)
@@ -97,46 +105,108 @@ async def serving(
 
 @contextmanager
 def _sole_engine(path: Path) -> Iterator[None]:
-    """Hold the lock beside the socket. The kernel frees it when the engine dies, however it dies."""
-    lock = path.with_suffix(".lock")
+    """Hold the lock beside the socket. The kernel frees it when the engine dies, however it dies.
+
+    What is refused leaves everything as it was: a file that is no lock of ours is not written to.
+    """
     try:
-        _make_private(path.parent)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise EngineError(f"cannot make the engine's socket {path}: {error.strerror or error}.") from error
     try:
+        lock = _lock_of(path)
+        if not is_name_plate(descriptor):
+            raise EngineError(
+                f"{lock}, where the engine's lock goes, is there and is something else; name another --socket."
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyServed(f"an engine runs already at {path} ({_holder(lock)}).") from None
         write_name(descriptor)
-        _remove_stale(path)
+        path.unlink(missing_ok=True)  # an engine that was killed left it: its lock is free
         yield
     finally:
         os.close(descriptor)
 
 
+def _lock_of(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _open_lock(path: Path) -> int:
+    """Open the file of the lock, once the socket's path has been found to be one that can be served.
+
+    Raises:
+        EngineError: the path cannot be a socket's, or its folder is not the user's alone.
+        OSError: the folder or the lock cannot be made.
+    """
+    _refuse_no_socket(path)
+    if (length := len(os.fsencode(path))) > LONGEST_PATH:
+        raise EngineError(
+            f"the path of the engine's socket, {path}, has {length} bytes, and the system takes "
+            f"{LONGEST_PATH} at most; name a shorter one."
+        )
+    lock = _lock_of(path)
+    if lock == path:
+        raise EngineError(f"{path} is what the lock of a socket is called; name another --socket.")
+    _make_private(path.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(lock, flags, 0o600)
+
+
+def _refuse_no_socket(path: Path) -> None:
+    """Check that nothing else than a socket would have to be removed.
+
+    Raises:
+        EngineError: what lies there is no socket.
+        OSError: it cannot be looked at.
+    """
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise EngineError(f"{path} is there and is not a socket; name another --socket.")
+
+
 def _make_private(folder: Path) -> None:
     """See to it that the folder of the socket is the user's alone.
 
+    It is made private where it is ours: made now, or the user's runtime folder. Any other is left as it is, as
+    others may have to enter it (a home, a project).
+
     Raises:
-        EngineError: it belongs to another user, or is one that all users share.
+        EngineError: it belongs to another user, or others can enter it.
         OSError: it cannot be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ours = folder == runtime_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+        ours = True
+    except FileExistsError:
+        pass
     found = folder.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        raise EngineError(f"{folder} is not a folder; name another --socket.")
     if found.st_uid != os.getuid():
         raise EngineError(
             f"the folder of the engine's socket, {folder}, belongs to another user (uid {found.st_uid}); "
             "choose one of your own with LOGBERT_RUNTIME_DIR."
         )
-    if found.st_mode & stat.S_ISVTX:
+    if mode & stat.S_ISVTX:
         raise EngineError(
             f"the folder of the engine's socket, {folder}, is one that all users share; "
-            "give the socket a folder of its own, which is made private to you."
+            "make one for it alone (mkdir -m 700 DIR) and name a socket in that."
         )
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if ours and mode != 0o700:
         folder.chmod(0o700)
+    elif mode & 0o077:
+        raise EngineError(
+            f"other users can enter the folder of the engine's socket, {folder} (mode {mode:04o}); "
+            "make one for it alone (mkdir -m 700 DIR) and name a socket in that."
+        )
 
 
 def _holder(lock: Path) -> str:
@@ -145,20 +215,6 @@ def _holder(lock: Path) -> str:
     while (found := named_in(lock)) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     return f"process {found.pid}" if found is not None else "another process"
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket that an engine left when it was killed: its lock is free.
-
-    Raises:
-        EngineError: what lies there is no socket.
-    """
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise EngineError(f"{path} is there and is not a socket; name another --socket.")
-    except FileNotFoundError:
-        return
-    path.unlink(missing_ok=True)
 
 
 async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) -> asyncio.Server:
@@ -202,7 +258,8 @@ async def _listen(path: Path, engine: Engine, talks: set[asyncio.Task[None]]) ->
 
 async def _leave_without_socket(engine: Engine, path: Path, socket_id: int | None) -> None:
     """End an engine that nobody can reach any more: at logout the system removes the user's folders."""
-    while await asyncio.to_thread(_inode, path) == socket_id:  # noqa: ASYNC110 - others remove it
+    # It may be gone before we have had a look at it.
+    while socket_id is not None and await asyncio.to_thread(_inode, path) == socket_id:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_FOR_SOCKET_S)
     _logger.warning("the socket %s is gone", path)
     engine.stopping.set()

@@ -16,6 +16,8 @@ from logbert_engine.protocol.errors import DataError
 from logbert_engine.protocol.events import Level
 from logbert_engine.rundir.atomic import storage_error, write_file
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.reading import NotAFileError
+from logbert_engine.rundir.reading import content as content_of
 
 
 class Remark(NamedTuple):
@@ -112,8 +114,15 @@ def read_sources(run: RunLayout) -> Sources | None:
         StorageError: the file cannot be read.
     """
     try:
-        return msgspec.json.decode(run.sources.read_bytes(), type=Sources)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(content_of(run.sources), type=Sources)
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        NotAFileError,
+        msgspec.DecodeError,
+        RecursionError,
+        UnicodeDecodeError,
+    ):
         return None
     except OSError as error:
         raise storage_error(run.sources, error) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from logbert_engine.data.source import naming
 from logbert_engine.protocol.errors import DataError
+from logbert_engine.protocol.locations import given_path
 
 _FILE = "vocabulary.csv"
 _ID_NAMES = ("eventid", "id")
@@ -27,7 +28,7 @@ def find_templates(data: Path, given: str | None) -> dict[str, str]:
         DataError: the given file is not there, or a file does not have the columns.
     """
     if given is not None:
-        path = Path(given).expanduser()
+        path = given_path(given, "data.templates")
         if not path.is_file():
             raise DataError(f"there is no file of templates {path}: give a CSV with event_id and template.")
         return _read(path)

@@ -22,6 +22,7 @@ FIRST_DAY = datetime.date(2025, 11, 3)
 NATURAL_RATE = 0.002
 """Share of faulty sessions on the training days: nobody's logs are clean."""
 
+MOST_SESSIONS = 10_000_000
 WEEKEND_LOAD = 0.55
 HOUR_MS = 3_600_000
 LAST_ARRIVAL_MS = 24 * HOUR_MS - 900_000
@@ -50,6 +51,10 @@ class Scale:
             raise LogbertError(
                 f"--sessions must be at least 10 a day ({10 * self.days} for {self.days} days), "
                 f"not {self.sessions}."
+            )
+        if self.sessions > MOST_SESSIONS:
+            raise LogbertError(
+                f"--sessions must be at most {MOST_SESSIONS:,}, which take some 25 GB, not {self.sessions:,}."
             )
         if not 0.0 <= self.anomaly_rate <= 0.5:
             raise LogbertError(f"--anomaly-rate is a share from 0 to 0.5, not {self.anomaly_rate}.")

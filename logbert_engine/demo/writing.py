@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -16,7 +17,8 @@ from typing import Any, BinaryIO
 
 from logbert_engine.demo.simulate import Line, Scale, SimulatedSession, simulate
 from logbert_engine.demo.system import SERVICES, TEMPLATES
-from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.errors import DiskFullError, LogbertError
+from logbert_engine.rundir import reading
 from logbert_engine.rundir.atomic import replacing, storage_error, write_file
 
 AUTHOR = "logbert-engine demo-data"
@@ -27,6 +29,8 @@ FAULTS = "faults.csv"
 LINES_SHOWN = 0.1
 """Share of the normal evaluation sessions that carry their original lines; all faulty ones do."""
 
+_SESSION_BYTES = 2_400
+"""On the disk, raw lines and record; measured on 4,000 and 40,000 sessions."""
 _FLUSH_EVERY = 400
 _WINDOW_MINUTES = 5
 
@@ -142,10 +146,10 @@ def _files_of(directory: Path) -> set[str]:
     try:
         if not any(directory.iterdir()):
             return set()
-        found = json.loads((directory / METADATA).read_bytes())
+        found = json.loads(reading.content(directory / METADATA))
     except FileNotFoundError:
         found = None
-    except ValueError:
+    except (ValueError, reading.NotAFileError):
         found = None
     except OSError as error:
         raise storage_error(directory, error) from error
@@ -236,6 +240,29 @@ def _write_days(directory: Path, scale: Scale, written: Written) -> Iterator[Sim
             written.files[raw_path(service, str(scale.date(day)))] = count
 
 
+def _check_room(directory: Path, scale: Scale, earlier: Iterable[str]) -> None:
+    """Refuse what the disk has no room for, before a file is touched.
+
+    Raises:
+        DiskFullError: it has not.
+        StorageError: it cannot be asked.
+    """
+    place = next(
+        folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists()
+    )
+    try:
+        replaced = sum(path.stat().st_size for path in map(directory.joinpath, earlier) if path.is_file())
+        room = shutil.disk_usage(place).free + replaced
+    except OSError as error:
+        raise storage_error(place, error) from error
+    needed = scale.sessions * _SESSION_BYTES
+    if needed > room:
+        raise DiskFullError(
+            f"{scale.sessions:,} sessions take about {needed / 1e6:,.0f} MB, and {directory} has room for "
+            f"{room / 1e6:,.0f} MB; give a smaller --sessions, or a directory on another disk."
+        )
+
+
 def _remove(directory: Path, names: Iterable[str]) -> None:
     for name in names:
         path = directory / name
@@ -258,10 +285,11 @@ def write_demo(directory: Path, scale: Scale) -> Written:
 
     Raises:
         LogbertError: the directory holds something else.
-        StorageError: the file system refused.
+        StorageError: the file system refused, or has no room for so much.
     """
     earlier = _files_of(directory)
     files = _files_for(scale)
+    _check_room(directory, scale, earlier)
     # Written first as well: a demo that was cut off is then known as one, and can be written again.
     write_file(directory / METADATA, _metadata(scale, files | earlier, None, 0))
     _remove(directory, earlier - files)

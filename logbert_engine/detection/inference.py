@@ -22,6 +22,7 @@ from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
+from logbert_engine.protocol.locations import resolved_path
 from logbert_engine.protocol.results import SessionResult
 from logbert_engine.rundir.atomic import only_over, replacing, write_file
 
@@ -158,8 +159,9 @@ def _writable(output: Path, files: list[Path]) -> Path:
 
     Raises:
         DataError: an input, or something that is no file, would be overwritten.
+        LogbertError: there is no such path.
     """
-    resolved = output.resolve()
+    resolved = resolved_path(output, "--output")
     for path in (resolved, meta_path(resolved)):
         if path in files:
             raise DataError(f"--output {output} would overwrite the input {path}; choose another file.")

@@ -39,10 +39,12 @@ from logbert_engine.rundir.checksums import (
     verify,
 )
 from logbert_engine.rundir.layout import RunLayout, StageLayout
+from logbert_engine.rundir.reading import opened
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 VOCABULARY_FILE, CALIBRATION_FILE, NORMALS_FILE = "vocabulary.json", "calibration.json", "normals.safetensors"
 NORMALS = ("tokens", "offsets", "counts")
+_EXPORTED = (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE, NORMALS_FILE)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,7 +249,7 @@ def check_export(folder: Path) -> None:
     verify(folder / SUMS, folder.parent)
     if not sums_are_whole(folder):
         raise CheckpointError(f"{folder / SUMS} is damaged: it is not as it was written.")
-    for name in (CONFIG_FILE, WEIGHTS_FILE, VOCABULARY_FILE, CALIBRATION_FILE, NORMALS_FILE):
+    for name in _EXPORTED:
         if name not in sums and (folder / name).is_file():
             raise CheckpointError(f"{folder / SUMS} is damaged: it does not list {name}.")
     for name in sums:
@@ -261,8 +263,11 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         CheckpointError: a file is missing, damaged or does not fit.
     """
     try:
-        if (folder / SUMS).is_file():  # not in a folder that was made elsewhere
+        if (folder / SUMS).exists():  # not in a folder that was made elsewhere
             check_export(folder)
+        for path in (folder / name for name in _EXPORTED):
+            if path.exists():
+                opened(path).close()  # a pipe would keep those waiting who read it
         config = json.loads((folder / CONFIG_FILE).read_text())
         weights = load_file(folder / WEIGHTS_FILE)
         kept = msgspec.json.decode((folder / VOCABULARY_FILE).read_bytes(), type=_Kept)

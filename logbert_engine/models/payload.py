@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir.checksums import HashedFile, recorded, replacing_checked, sha256_of, verify
+from logbert_engine.rundir.reading import opened
 
 FORMAT = 2
 UNUSABLE = (
@@ -93,7 +94,7 @@ class _DamagedError(CheckpointError):
 
 
 def _read_payload(path: Path, kind: str) -> dict[str, Any]:
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}.")
     with reading(path):
         if recorded(path):
@@ -178,7 +179,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}.") from error
+        raise CheckpointError(f"cannot read {error.filename or path}: {error.strerror or error}.") from error
     except UNUSABLE as error:
         raise CheckpointError(
             f"{path} is not a checkpoint that can be loaded (truncated, damaged, or not written by logbert-engine)."
@@ -187,6 +188,6 @@ def reading(path: Path) -> Iterator[None]:
 
 def _check_archive(path: Path) -> None:
     """Check the CRC-32 that each record of a model file has; ``torch.load`` does not."""
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
         if archive.testzip() is not None:
             raise zipfile.BadZipFile(f"bad CRC-32 in {path}")

@@ -148,7 +148,7 @@ def _range(number: inspect.IntType | inspect.FloatType) -> str:
         ("at most", number.le),
     ):
         if bound is not None:
-            bounds.append(f"{sign} {bound:g}")
+            bounds.append(f"{sign} {bound if isinstance(bound, int) else f'{bound:g}'}")
     return ", " + " and ".join(bounds) if bounds else ""
 
 

@@ -14,6 +14,7 @@ from logbert_engine.presets.checking import Fault
 from logbert_engine.presets.document import Document, no_file, parse
 from logbert_engine.presets.types import Preset, RunConfig
 from logbert_engine.protocol.errors import PresetError
+from logbert_engine.rundir import reading
 
 _SUFFIXES = (".yaml", ".yml")
 T = TypeVar("T", bound=msgspec.Struct)
@@ -76,7 +77,7 @@ def check_file(path: Path) -> Preset:
         PresetError: unreadable, not YAML, or a setting that does not hold; names file, line and column.
     """
     try:
-        content = path.expanduser().read_bytes()
+        content = reading.content(path.expanduser(), reading.SMALL)
     except (OSError, ValueError, RuntimeError) as error:  # also a zero byte, or ~somebody who is no user
         no_file(path, error)
     document = parse(content, str(path))

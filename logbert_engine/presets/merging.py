@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,8 @@ from logbert_engine.presets.document import KeyPath, is_unicode, parse, sentence
 from logbert_engine.presets.fields import is_text, keys_of, may_be_null, nearest, type_at, type_of
 from logbert_engine.presets.loading import load_preset
 from logbert_engine.presets.types import Encoder, RunConfig
-from logbert_engine.protocol.errors import PresetError
+from logbert_engine.protocol.errors import LogbertError, PresetError
+from logbert_engine.protocol.locations import given_path
 from logbert_engine.protocol.messages import RunSpec
 
 
@@ -46,6 +47,7 @@ FLAGS = (
 
 _SETTABLE = ("model", "data", "training", "stages", "memory", "workers", "device", "seed")
 _BATCH: KeyPath = ("training", "batch")
+_STAGE_STEPS: KeyPath = ("training", "stage_steps")
 _BATCHES: KeyPath = ("training", "batch_by_ratio")
 _ELSEWHERE: dict[KeyPath, str] = {
     ("data", "path"): "use --data",
@@ -86,6 +88,8 @@ def resolve(spec: RunSpec) -> RunConfig:
             _set_pretrained(config, spec, isinstance(preset.model, Encoder))
         else:
             _put(config, flag.path, value)
+        if flag.field == "epochs_per_stage":
+            _put(config, _STAGE_STEPS, 0)  # who asks for epochs means so many times through the sessions
         origins[flag.path] = f"{flag.name} {value}" if flag.field != "progressive" else _progressive(value)
     for text in spec.overrides:
         path = _override(config, text)
@@ -111,9 +115,11 @@ def _set_pretrained(config: dict[str, Any], spec: RunSpec, encoder: bool) -> Non
 
 def _absolute(path: str, flag: str) -> str:
     try:
-        return str(Path(path).expanduser().absolute())
-    except (RuntimeError, OSError) as error:  # ~somebody who is not a user; a working directory that is gone
-        raise PresetError(f"{flag} {path}: {error}; give an absolute path.") from error
+        return str(given_path(path, flag).absolute())
+    except LogbertError as error:
+        raise PresetError(str(error)) from error
+    except OSError as error:  # the working directory is gone
+        raise PresetError(f"{flag} {path}: {error.strerror or error}; give an absolute path.") from error
 
 
 def _override(config: dict[str, Any], text: str) -> KeyPath:

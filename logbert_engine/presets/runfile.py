@@ -12,6 +12,7 @@ from logbert_engine.presets.document import Dumper, no_file, parse
 from logbert_engine.presets.loading import read_as
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import PresetError, RunError
+from logbert_engine.rundir import reading
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
 
@@ -49,7 +50,7 @@ def read_config(run: RunLayout) -> RunConfig:
         PresetError: ``run.yaml`` is damaged; names line and column, where something in it cannot be read.
     """
     try:
-        content = run.config.read_bytes()
+        content = reading.content(run.config, reading.SMALL)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(
             f"{run.root} is not a run directory (it has no run.yaml); give the --run-dir of a run, "

@@ -14,8 +14,8 @@ Share = Annotated[float, Meta(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NotNegativeFloat = Annotated[float, Meta(ge=0)]
 
-Seed = Annotated[int, Meta(ge=0, le=2**53)]
-"""The most that every reader of JSON and every generator takes."""
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+"""The most that NumPy's generators take; those derived from it, a million times as large, fit in 64 bits."""
 
 Device = Literal["auto", "cpu", "mps", "cuda"]
 
@@ -111,6 +111,9 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
     duplicate_weight: Positive = 4
     """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
+    stage_steps: NotNegative = 0
+    """Optimizer steps that a stage is to have, about: few sessions are gone through more than once an epoch, and many
+    get fewer epochs. 0: epochs alone count, as they do with ``--epochs-per-stage``."""
     log_every: Positive = 10
     """Optimizer steps between two metrics."""
     save_minutes: PositiveFloat = 5.0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import getpass
 import socket
+import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from logbert_engine.protocol.errors import EngineError, error_of_kind
+from logbert_engine.protocol.errors import EngineError, EngineSilent, error_of_kind
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, encode_frame, read_frame
 from logbert_engine.protocol.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, Welcome
 from logbert_engine.protocol.methods import METHODS, NOTIFICATIONS, Nothing
@@ -74,7 +76,8 @@ class EngineClient:
             client: who calls, such as ``default_client_name()``.
 
         Raises:
-            EngineError: no engine answers there, or it speaks another protocol.
+            EngineSilent: what listens there does not answer.
+            EngineError: no engine listens there, or it speaks another protocol.
         """
         try:
             reader, writer = await asyncio.open_unix_connection(path, limit=FRAME_LIMIT)
@@ -90,8 +93,13 @@ class EngineClient:
             async with asyncio.timeout(HELLO_DEADLINE_S):
                 welcome = await self.call("hello", Hello(client=client))
         except TimeoutError as error:
+            pid = _peer_pid(writer.get_extra_info("socket"))
             await self.close()
-            raise EngineError(f"what listens at {path} does not answer; stop it and try again.") from error
+            raise EngineSilent(
+                f"the engine at {path}{f', process {pid},' if pid else ''} does not answer: it hangs or was stopped; "
+                f"end it{f' with `kill -9 {pid}`' if pid else ''} (training goes on) and try again.",
+                pid,
+            ) from error
         except BaseException:
             await self.close()
             raise
@@ -205,3 +213,15 @@ class EngineClient:
     def _lost(self) -> EngineError:
         end = self._end or "the engine closed the connection"
         return EngineError(f"{end}; runs go on without it, start it again with `logbert-engine serve`.")
+
+
+def _peer_pid(peer: socket.socket) -> int:
+    """The process that listens at the other end, as the kernel tells it; 0 where it does not."""
+    try:
+        if sys.platform == "darwin":
+            local_level, local_peerpid = 0, 2
+            return peer.getsockopt(local_level, local_peerpid)
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except OSError:
+        return 0
+    return int(struct.unpack("3i", credentials)[0])  # struct ucred: pid, uid, gid

@@ -69,6 +69,15 @@ class EngineError(LogbertError):
     kind = "engine"
 
 
+class EngineSilent(EngineError):
+    """A process listens at the engine's socket and does not answer."""
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+        """0 where the system does not tell."""
+
+
 _BY_KIND: dict[str, type[LogbertError]] = {
     cls.kind: cls
     for cls in (

@@ -35,6 +35,8 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ratio: float
     """Share of the training sessions, 0 to 1."""
     epochs: int
+    passes: int = 1
+    """Times that an epoch goes through the sessions."""
     sessions: int = 0
     """Sessions in the stage's sample; 0 until the data has been read."""
     unique: int = 0

@@ -10,10 +10,45 @@ from pathlib import Path
 
 import platformdirs
 
+from logbert_engine.protocol.errors import LogbertError
+
 APP = "logbert-tui"
 DEFAULT_RUN_DIR = "checkpoints_transfer"
 _LONGEST_SOCKET_PATH = 100
 """Bytes. The kernels' limits are 108 (Linux) and 104 (macOS), with the closing zero."""
+
+
+def given_path(text: str | Path, name: str) -> Path:
+    """A path as a person gave it, with ``~`` put in.
+
+    Args:
+        text: as it was given.
+        name: of the flag or argument, for the sentence.
+
+    Raises:
+        LogbertError: it is empty, or of the home of nobody.
+    """
+    if not str(text):
+        raise LogbertError(f"{name} is empty; give a path.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise LogbertError(f"{name} {text}: there is no such user; give an absolute path.") from error
+
+
+def resolved_path(text: str | Path, name: str) -> Path:
+    """The same, absolute and with its links followed.
+
+    Raises:
+        LogbertError: as ``given_path``, or its links lead in a circle, or the working directory is gone.
+    """
+    path = given_path(text, name)
+    try:
+        return path.resolve()
+    except RuntimeError as error:
+        raise LogbertError(f"{name} {text}: its links lead in a circle; give another path.") from error
+    except OSError as error:
+        raise LogbertError(f"{name} {text}: {error.strerror or error}; give an absolute path.") from error
 
 
 def program(name: str) -> str:
@@ -26,13 +61,19 @@ def program(name: str) -> str:
     return name
 
 
-def runtime_dir() -> Path:
-    """Where the engine's socket lies; made with mode 0700. ``LOGBERT_RUNTIME_DIR`` moves it."""
+def runtime_folder() -> Path:
+    """Where the engine's socket lies, which may not be there yet. ``LOGBERT_RUNTIME_DIR`` moves it."""
     chosen = os.environ.get("LOGBERT_RUNTIME_DIR")
     path = Path(chosen) if chosen else Path(platformdirs.user_runtime_dir(APP))
     if len(os.fsencode(path / "engine.sock")) > _LONGEST_SOCKET_PATH:
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
         path = Path("/tmp") / f"logbert-{os.getuid()}-{digest}"
+    return path
+
+
+def runtime_dir() -> Path:
+    """The same folder, made with mode 0700."""
+    path = runtime_folder()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 

@@ -189,12 +189,14 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
                 state.plan = plan
             stages.append(state)
         self.stages = stages
+        self.stage = min(self.stage, len(stages))  # where the run is to end earlier than it has come to
 
     def _stage_started(self, event: StageStarted) -> None:
-        self.phase, self.stage, self.progress = "training", event.stage, None
+        self.phase, self.progress = "training", None
         stage = self._stage(event.stage)
         if stage is None:
             return
+        self.stage = event.stage
         self.curve.cut_after(event.total_step)
         self.micro_batch = event.micro_batch
         if self.health is not None and (self.health.stage != event.stage or self.health.step > event.step):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal as signals
 from collections.abc import Callable
+from pathlib import Path
 
 from logbert_engine.protocol.errors import LogbertError, RunError
 from logbert_engine.protocol.events import Log, RunEnded
+from logbert_engine.rundir.atomic import storage_error
 from logbert_engine.rundir.condition import Condition, condition
 from logbert_engine.rundir.journal import TORN, JournalWriter, last_event
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held, holder
+from logbert_engine.rundir.reading import NotAFileError, opened
 
 _MOST_WORDS = 500
 """Characters of a worker's last line that go into the journal."""
@@ -43,6 +46,8 @@ def record_death(
     Raises:
         StorageError: the journal or the lock cannot be written.
     """
+    if not run.root.is_dir():
+        return False  # removed as a whole: it is not made anew to say so
     said = last_words(run)  # before the lock is taken, which tells when the worker took it
     try:
         with held(run):
@@ -51,7 +56,7 @@ def record_death(
                 return False  # no worker is known to have been there at all
             if isinstance(last, RunEnded) and last.seq > after_seq:
                 return False
-            run.pid.unlink(missing_ok=True)
+            _remove(run.pid)
             end = RunEnded(
                 state="failed",
                 reason=death_in_words(exit_code, signal, said, supervisor=True),
@@ -67,6 +72,13 @@ def record_death(
     except RunError:
         return False  # another worker has the run: it is alive
     return True
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 def settled(run: RunLayout, resume_words: Callable[[RunLayout], str]) -> Condition:
@@ -138,10 +150,10 @@ def last_words(run: RunLayout) -> str:
     try:
         if run.lock.exists() and path.stat().st_mtime_ns < run.lock.stat().st_mtime_ns:
             return ""
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
             text = file.read().decode(errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFileError):
         return ""
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     return last if len(last) <= _MOST_WORDS else f"{last[:_MOST_WORDS]}…"

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir.atomic import replacing, storage_error, write_file
+from logbert_engine.rundir.reading import NotAFileError, content, opened
 
 SUMS = "SHA256SUMS"
 _FIRST_LINE = b"# sha256 of the lines below: "
@@ -22,8 +23,12 @@ Sums = dict[str, set[str]]
 
 
 def sha256_of(path: Path) -> str:
-    """The hex digest of a file's content."""
-    with path.open("rb") as file:
+    """The hex digest of a file's content.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no file.
+    """
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -32,26 +37,29 @@ def read_sums(folder: Path) -> Sums:
 
     While a file is being replaced it has two: the old content's and the new one's.
     """
-    path = folder / SUMS
     sums: Sums = {}
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():  # a damaged line matches nothing
-            digest, _, name = line.partition("  ")
-            if name:
-                sums.setdefault(name, set()).add(digest)
+    for line in _list_in(folder).decode(errors="replace").splitlines():  # a damaged line matches nothing
+        digest, _, name = line.partition("  ")
+        if name:
+            sums.setdefault(name, set()).add(digest)
     return sums
 
 
 def sums_are_whole(folder: Path) -> bool:
     """Whether a folder's SHA256SUMS is there as it was written; without a first line that tells, well formed."""
-    try:
-        content = (folder / SUMS).read_bytes()
-    except FileNotFoundError:
-        return False
-    first, _, below = content.partition(b"\n")
+    listed = _list_in(folder)
+    first, _, below = listed.partition(b"\n")
     if first.startswith(_FIRST_LINE):
         return first.removeprefix(_FIRST_LINE) == hashlib.sha256(below).hexdigest().encode()
-    return _LINES.fullmatch(content) is not None
+    return _LINES.fullmatch(listed) is not None
+
+
+def _list_in(folder: Path) -> bytes:
+    """What a folder's SHA256SUMS holds; nothing where there is none, or a pipe or folder of that name."""
+    try:
+        return content(folder / SUMS)
+    except (FileNotFoundError, NotADirectoryError, NotAFileError):
+        return b""
 
 
 def recorded(path: Path, folder: Path | None = None) -> set[str]:

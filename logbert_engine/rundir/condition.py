@@ -39,6 +39,18 @@ def require_run(run: RunLayout) -> None:
         )
 
 
+def lost_history(run: RunLayout, state: RunState) -> str:
+    """What is there of a run that has come farther than its journal tells, in a sentence; else empty."""
+    stages = run.stages()
+    if state.seq or not stages:
+        return ""
+    found = [f"{stage.name}{' with its figures' if stage.metrics.is_file() else ''}" for stage in stages]
+    return (
+        f"{run.journal} is gone or empty, and with it what it told of the run; there are still "
+        f"{', '.join(found)}, and a resume goes on from there."
+    )
+
+
 def condition(run: RunLayout) -> Condition:
     """How a run stands now.
 
@@ -50,9 +62,7 @@ def condition(run: RunLayout) -> Condition:
     # The holder first: a worker that ends in between is then reported as at work, never as lost.
     at_work = holder(run)
     state = RunState()
-    try:
-        for event in read_journal(run.journal):
-            state.apply(event)
-    except OSError as error:
-        raise RunError(f"cannot read {run.journal}: {error.strerror or error}.") from error
+    for event in read_journal(run.journal):
+        state.apply(event)
+    state.reason = state.reason or lost_history(run, state)
     return Condition(state=state, holder=at_work)

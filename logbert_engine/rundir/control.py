@@ -8,6 +8,7 @@ import msgspec
 
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.reading import SMALL, NotAFileError, content
 
 Wish = Literal["pause", "stop"]
 
@@ -26,18 +27,19 @@ def request(run: RunLayout, wish: Wish) -> None:
 def pending(run: RunLayout) -> Wish | None:
     """What is asked of the worker, if anything. Cheap when nothing is (one failed open).
 
-    A file that holds no request (left by hand) is passed over: it must not end a training of days.
+    What holds no request (left by hand) is passed over: it must not end a training of days.
     """
     try:
-        content = run.control.read_bytes()
-    except FileNotFoundError:
+        asked = content(run.control, SMALL)
+    except (FileNotFoundError, NotAFileError):
         return None
     try:
-        return msgspec.json.decode(content, type=Control).wish
+        return msgspec.json.decode(asked, type=Control).wish
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def clear(run: RunLayout) -> None:
-    """The request was carried out, or is void because a new attempt begins."""
-    run.control.unlink(missing_ok=True)
+    """The request was carried out, or is void because a new attempt begins. A folder of that name is no request."""
+    if not run.control.is_dir():
+        run.control.unlink(missing_ok=True)

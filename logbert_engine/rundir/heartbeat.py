@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.rundir.atomic import storage_error
@@ -62,14 +63,15 @@ class Heartbeat:
 
 
 class Pulse:
-    """The supervisor's side: how long ago the heart last beat, by the clock of the one who looks.
+    """The side of those who look: how long ago the heart last beat, by their own clock.
 
     Times of change are only compared with one another, so a clock that is set does no harm; and what lies
     between two looks counts for at most ``longest_gap_s``, so neither does a machine that slept.
     """
 
-    def __init__(self, run: RunLayout, longest_gap_s: float = 5.0) -> None:
-        self._path = run.heartbeat
+    def __init__(self, run: RunLayout, longest_gap_s: float = 5.0, also: Sequence[Path] = ()) -> None:
+        """Of a run; a change of one of the files in ``also`` is a beat too."""
+        self._paths = (run.heartbeat, *also)
         self._longest_gap_s = longest_gap_s
         self._seen = self._read()
         self._looked = time.monotonic()
@@ -86,8 +88,12 @@ class Pulse:
             self._silent_s += passed
         return self._silent_s
 
-    def _read(self) -> int:
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:
-            return 0
+    def _read(self) -> list[int]:
+        return [_changed(path) for path in self._paths]
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

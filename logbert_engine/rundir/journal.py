@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import msgspec
 
+from logbert_engine.protocol.errors import RunError, StorageError
 from logbert_engine.protocol.events import JournalEvent, decode_event, encode_event
 from logbert_engine.rundir.atomic import storage_error
+from logbert_engine.rundir.reading import NotAFileError, opened
 
 _BLOCK = 1 << 20
 TORN = "the journal's last line was torn by a crash and has been dropped"
@@ -29,20 +30,34 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open it, or make it.
+
+        Raises:
+            StorageError: it cannot be written, or is no file.
+        """
         self._path = path
         self.torn = False
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            try:
+                self.seq = self._recover()
+            except OSError:
+                os.close(self._descriptor)
+                raise
         except OSError as error:
             raise storage_error(path, error) from error
-        self.seq = self._recover()
 
     def append(self, event: JournalEvent) -> JournalEvent:
         """Write an event with the next ``seq`` and the time now; returns it as written.
 
         Raises:
-            StorageError: no room. What was written in part is taken back.
+            StorageError: no room, or the file is gone. What was written in part is taken back.
         """
+        if os.fstat(self._descriptor).st_nlink == 0:  # nobody would ever read what is written there
+            raise StorageError(
+                f"{self._path} has been removed while the run was at work; what was trained since the last saved "
+                "state is lost, and a resume goes on from there if the run directory is still there."
+            )
         stamped: JournalEvent = msgspec.structs.replace(event, seq=self.seq + 1, t=round(time.time(), 3))
         line = encode_event(stamped) + b"\n"
         try:
@@ -77,7 +92,10 @@ class JournalWriter:
         self.close()
 
     def _recover(self) -> int:
-        size = os.fstat(self._descriptor).st_size
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAFileError(self._path)
+        size = found.st_size
         last, end = _last_whole_line(self._descriptor, size)
         if end < size:
             self.torn = True
@@ -158,17 +176,19 @@ class JournalReader:
         return events
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     """A journal, open for reading.
 
     Raises:
-        OSError: it is not there, cannot be read, or is no file: a pipe would keep the reader waiting for ever.
+        FileNotFoundError: it is not there.
+        RunError: it cannot be read, or is no file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a file", str(path))
-    return os.fdopen(descriptor, "rb")
+    try:
+        return opened(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}.") from error
 
 
 def read_journal(path: Path) -> Iterator[JournalEvent]:

@@ -9,6 +9,7 @@ import msgspec
 
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.reading import SMALL, content
 
 AGENT = "torchrun"
 """Who starts and watches the ranks where there are several."""
@@ -44,11 +45,12 @@ def collect(run: RunLayout) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     for path in sorted(run.root.glob("outcome.*.json")):
         with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found[path.name.split(".")[1]] = msgspec.json.decode(path.read_bytes(), type=Outcome)
+            found[path.name.split(".")[1]] = msgspec.json.decode(content(path, SMALL), type=Outcome)
     return found
 
 
 def clear(run: RunLayout) -> None:
-    """Remove what was left."""
+    """Remove what was left. A folder of such a name was not."""
     for path in run.root.glob("outcome.*.json"):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)

@@ -46,6 +46,15 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return False
 
+    def stands_still(self) -> bool:
+        """Whether exactly this process was stopped (SIGSTOP, a debugger), so that it answers nothing."""
+        if not self.alive():
+            return False
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.NoSuchProcess:
+            return False
+
 
 UNKNOWN = ProcessIdentity(pid=0, started=0.0, host="?")
 """A process of which only the traces are seen."""

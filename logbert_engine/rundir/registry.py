@@ -10,6 +10,7 @@ import msgspec
 
 from logbert_engine.protocol.locations import state_dir
 from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.reading import SMALL, content
 
 
 class KnownRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ def known_runs() -> list[Path]:
     found: list[tuple[float, Path]] = []
     for entry in _folder().glob("*.json"):
         try:
-            run_dir = Path(msgspec.json.decode(entry.read_bytes(), type=KnownRun).run_dir)
+            run_dir = Path(msgspec.json.decode(content(entry, SMALL), type=KnownRun).run_dir)
             if run_dir.is_absolute() and (run_dir / "run.yaml").exists():
                 found.append((entry.stat().st_mtime, run_dir))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 from logbert_engine.hardware.kills import KillCounters
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import RunConfig
@@ -26,11 +28,11 @@ from logbert_engine.protocol.events import BackedOff, Log, RunEnded
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir import control, outcome, reserve
 from logbert_engine.rundir.aftermath import last_words, words_or_why_not
-from logbert_engine.rundir.atomic import write_file
+from logbert_engine.rundir.atomic import storage_error, write_file
 from logbert_engine.rundir.heartbeat import Pulse
 from logbert_engine.rundir.journal import TORN, JournalWriter, read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.rundir.lock import held
+from logbert_engine.rundir.lock import Hold, held
 from logbert_engine.supervision.attempt import Attempt
 from logbert_engine.supervision.devices import process_count
 from logbert_engine.supervision.verdict import Again, End, judge
@@ -53,18 +55,23 @@ def main(words: list[str] | None = None) -> int:
     run = RunLayout(arguments.run_dir)
     try:
         config = read_config(run)
-        with held(run):
-            return Supervisor(run, config).work(restart_stage=arguments.restart_stage)
+        with held(run) as hold:
+            status = Supervisor(run, config, hold).work(restart_stage=arguments.restart_stage)
+            forget_empty(run.worker_errors)  # not after an error, which is still to be said there
+            return status
     except LogbertError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(storage_error(Path(error.filename or run.root), error), file=sys.stderr)
         return 1
 
 
 class Supervisor:
-    """Holds the run directory; the caller has its lock."""
+    """Brings a run to its end; the caller holds the run directory."""
 
-    def __init__(self, run: RunLayout, config: RunConfig) -> None:
-        self._run, self._config = run, config
+    def __init__(self, run: RunLayout, config: RunConfig, hold: Hold) -> None:
+        self._run, self._config, self._hold = run, config, hold
         self._signals: list[int] = []
         self._asked: tuple[float, int] | None = None
         """When and by which signal an end was asked for."""
@@ -81,7 +88,7 @@ class Supervisor:
         """Attempt after attempt, until the run is over; returns the exit status.
 
         Raises:
-            LogbertError: nothing could be started, or the end not be written.
+            LogbertError, OSError: the end cannot be written.
         """
         run = self._run
         self._listen()
@@ -98,10 +105,10 @@ class Supervisor:
                 code = self._attempt(nproc)
                 if code is not None:
                     return code
-        except DiskFullError as error:
-            reserve.free(run)
-            self._append([RunEnded(state="paused", reason=str(error), exit_code=1, resumes=self._resumes())])
-            return 1
+        except OSError as error:
+            return self._could_not(storage_error(Path(error.filename or run.root), error))
+        except LogbertError as error:
+            return self._could_not(error)
         finally:
             self._clear_up()
 
@@ -135,18 +142,7 @@ class Supervisor:
         if self._asked is not None:
             verdict = _as_asked(verdict, self._asked[1], insisted=self._insisted)
         if isinstance(verdict, RunEnded):
-            self._append(
-                [
-                    Log(level="error", message=f"run {verdict.state}: {verdict.reason}", source="supervisor"),
-                    RunEnded(
-                        state=verdict.state,
-                        reason=verdict.reason,
-                        exit_code=verdict.exit_code,
-                        signal=verdict.signal,
-                        resumes=self._resumes(),
-                    ),
-                ]
-            )
+            self._say_how_it_ended(verdict)
             return _exit_status(verdict)
         events = [
             Log(level="warning", message=verdict.message, stage=state.stage or None, source="supervisor")
@@ -167,6 +163,7 @@ class Supervisor:
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
             self._pass_on(attempt)
+            self._hold.keep()
             silent = pulse.silent_s()
             patience = most if self._run.heartbeat.exists() else max(most, _STARTING_S)
             if silent > patience and attempt.poll() is None:
@@ -208,6 +205,19 @@ class Supervisor:
             state.apply(event)
         return state
 
+    def _could_not(self, error: LogbertError) -> int:
+        """Journal what kept the supervisor itself from its work; those who train say themselves what keeps them."""
+        full = isinstance(error, DiskFullError)
+        if full:
+            reserve.free(self._run)
+        end = RunEnded(state="paused" if full else "failed", reason=str(error), exit_code=1)
+        self._say_how_it_ended(end)
+        return 1
+
+    def _say_how_it_ended(self, end: RunEnded) -> None:
+        said = Log(level="error", message=f"run {end.state}: {end.reason}", source="supervisor")
+        self._append([said, msgspec.structs.replace(end, resumes=self._resumes())])
+
     def _append(self, events: list[Log | RunEnded | BackedOff]) -> None:
         with JournalWriter(self._run.journal) as journal:
             if journal.torn:
@@ -227,8 +237,6 @@ class Supervisor:
             control.clear(run)
             outcome.clear(run)
             reserve.free(run)
-            if run.worker_errors.stat().st_size == 0:
-                run.worker_errors.unlink()
 
 
 def _as_asked(verdict: Again | RunEnded, number: int, *, insisted: bool) -> RunEnded:
@@ -245,6 +253,13 @@ def _exit_status(end: RunEnded) -> int:
     if end.exit_code is not None:
         return end.exit_code
     return 1 if end.state == "failed" else 0
+
+
+def forget_empty(path: Path) -> None:
+    """Remove a file that nothing was written to."""
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
 
 
 def clear_abandoned(run: RunLayout) -> None:

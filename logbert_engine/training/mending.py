@@ -25,6 +25,7 @@ from logbert_engine.rundir.checksums import (
     sums_are_whole,
 )
 from logbert_engine.rundir.layout import RunLayout, StageLayout
+from logbert_engine.rundir.reading import NotAFileError
 from logbert_engine.training.origin import forget_exact_state, has_exact_state
 from logbert_engine.training.plan import StageMetrics, metrics_content, metrics_in, parent_of, write_metrics
 from logbert_engine.training.results import read_results
@@ -189,7 +190,7 @@ class _Mending:
         except CheckpointError as error:
             found = str(error).removesuffix(".")
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EIO):
+            if not _is_lost(error):
                 raise
             found = f"{error.filename or stage.exported} cannot be read ({error.strerror})"
         export(stage.exported, *load_model(stage.best))
@@ -229,13 +230,18 @@ def _content(path: Path) -> bytes:
 
 
 def _digest(path: Path) -> str:
-    """The sha256 of a file; empty where it is missing, or lies on a part of the disk that cannot be read."""
+    """The sha256 of a file; empty where it is lost."""
     try:
         return sha256_of(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EIO):
+        if not _is_lost(error):
             raise
         return ""
+
+
+def _is_lost(error: OSError) -> bool:
+    """Whether a file is missing, no file at all, or lies on a part of the disk that cannot be read."""
+    return isinstance(error, NotAFileError) or error.errno in (errno.ENOENT, errno.EIO)
 
 
 def _wrong(path: Path, digest: str, witness: str) -> str:

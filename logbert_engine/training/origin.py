@@ -10,6 +10,8 @@ from logbert_engine.presets.types import RunConfig
 from logbert_engine.rundir.atomic import storage_error, write_file
 from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.layout import StageLayout
+from logbert_engine.rundir.reading import NotAFileError
+from logbert_engine.rundir.reading import content as content_of
 from logbert_engine.training.batching import decisive
 
 
@@ -66,8 +68,15 @@ def read_origin(stage: StageLayout) -> Origin | None:
         StorageError: the file cannot be read.
     """
     try:
-        return msgspec.json.decode(stage.origin.read_bytes(), type=Origin)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(content_of(stage.origin), type=Origin)
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        NotAFileError,
+        msgspec.DecodeError,
+        RecursionError,
+        UnicodeDecodeError,
+    ):
         return None
     except OSError as error:
         raise storage_error(stage.origin, error) from error

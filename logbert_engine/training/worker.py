@@ -18,17 +18,18 @@ from typing import Literal
 
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import RunConfig
-from logbert_engine.protocol.errors import DiskFullError, LogbertError, StorageError
+from logbert_engine.protocol.errors import DiskFullError, LogbertError, RunError, StorageError
 from logbert_engine.protocol.events import BackedOff, EndState, Level, RunEnded, RunOpened
 from logbert_engine.rundir import outcome, reserve
 from logbert_engine.rundir.atomic import storage_error
+from logbert_engine.rundir.condition import require_run
 from logbert_engine.rundir.journal import damage, read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
 from logbert_engine.rundir.lock import holder
 from logbert_engine.rundir.outcome import LEFT_WORD, Outcome
 from logbert_engine.training.place import Place
-from logbert_engine.training.plan import plan_stages, resume_words
+from logbert_engine.training.plan import complete, plan_stages, resume_words
 from logbert_engine.training.recorder import Mute, Recorder
 from logbert_engine.training.wishes import Interrupted, Wishes
 
@@ -161,6 +162,24 @@ class Worker:
         )
         run_stages(self._run, config, compute, recorder, self._wishes, team, cap)
         team.leave()
+        if place.leads:
+            self._check_that_all_is_there()
+
+    def _check_that_all_is_there(self) -> None:
+        """What was removed by hand while later stages were trained must not pass for finished.
+
+        Raises:
+            RunError: ``run.yaml`` or a stage is gone.
+        """
+        require_run(self._run)
+        gone = [
+            plan.name for plan in plan_stages(self._config.stages) if not complete(self._run.stage(plan.name))
+        ]
+        if gone:
+            raise RunError(
+                f"{', '.join(gone)} in {self._run.root} was complete and has been removed since, or parts of it; "
+                "a resume trains what is missing again."
+            )
 
     def _learned(self, device: str) -> tuple[int, int]:
         """From the journal: the number of this attempt, and the micro-batch that memory taught earlier ones."""

@@ -91,7 +91,9 @@ def card_rows(run: RunState, width: int, most: int = 1000) -> list[Row]:
         width: cells.
         most: rows, ``CARD_LEAST`` or more; a longer reason is cut, and the card says where it stands whole.
     """
-    if run.phase not in ("paused", "failed", "stopped", "finished"):
+    if run.phase not in ("paused", "failed", "stopped", "finished") and not (
+        run.phase == "new" and run.reason
+    ):
         return []
     sign, style, _ = PHASES[run.phase]
     word = wording.phase(run)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,33 @@ with held(run), JournalWriter(run.journal) as journal:
 sys.exit(int(sys.argv[2]))
 """
 """Takes the run, journals what it reads from its input, and ends."""
+
+FOLLOWS = """
+import signal, sys, threading, time
+from pathlib import Path
+from logbert_engine.commands.following import follow
+from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.supervision.launch import launch
+
+run = RunLayout(Path(sys.argv[1]))
+def tell():
+    while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        time.sleep(0.01)
+    Path(run.root, "listens").touch()
+threading.Thread(target=tell, daemon=True).start()
+sys.exit(follow(run, launch(run, command=[sys.executable, *sys.argv[2:]]), sys.stdout, 0))
+"""
+"""Follows a worker in a process of its own, which signals can be sent to."""
+LATE = """
+import runpy, sys, time
+from pathlib import Path
+while not Path(sys.argv[2], "signalled").exists():
+    time.sleep(0.01)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""A worker that has just been started, and gets to its work when the signal has been sent."""
+SMALL_WORKER = str(Path(__file__).parents[1] / "daemon" / "small_worker.py")
 
 PLAN = StagePlan(
     index=1, name="stage_1_100pct", ratio=1.0, epochs=1, sessions=90, unique=9, steps=40, batch=8
@@ -222,3 +252,38 @@ def test_a_supervisor_that_is_gone_without_a_word_is_journaled_as_failed(run, fo
     assert isinstance(end, RunEnded)
     assert (end.state, end.exit_code) == ("failed", 3)
     assert "exit status 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "phase", "said"),
+    [(signal.SIGINT, "paused", "pausing"), (signal.SIGTERM, "stopped", "stopping")],
+)
+@pytest.mark.parametrize("early", [False, True], ids=["training", "starting"])
+def test_a_signal_ends_the_run_with_its_state_saved_before_the_command_ends(run, number, phase, said, early):
+    worker = ["-c", LATE, SMALL_WORKER] if early else [SMALL_WORKER]
+    with subprocess.Popen(
+        [sys.executable, "-c", FOLLOWS, str(run.root), *worker, str(run.root), "--steps", "4000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        try:
+            deadline = time.monotonic() + 30
+            while not (
+                (run.root / "listens").exists() and (early or isinstance(last_event(run.journal), Metric))
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            command.send_signal(number)
+            (run.root / "signalled").touch()
+            out, errors = command.communicate(timeout=30)
+        finally:
+            command.kill()
+            (run.root / "signalled").touch()  # no worker waits for it any more
+    assert command.returncode == 128 + number
+    assert f"{said}: the exact state is being saved" in errors
+    assert out.splitlines()[-1].startswith(f"{phase}; go on with: logbert-engine resume {run.root}")
+    end = last_event(run.journal)
+    assert isinstance(end, RunEnded)
+    assert end.state == phase
+    assert not run.control.exists()

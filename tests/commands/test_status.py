@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from logbert_engine.commands.dispatch import main
@@ -139,3 +140,27 @@ def test_a_folder_that_holds_no_run_is_named_and_the_others_are_told(run, tmp_pa
     found = capsys.readouterr()
     assert "is not a run directory" in found.err
     assert found.out.startswith(f"{run.root}: stopped")
+
+
+def test_a_run_whose_journal_is_gone_tells_what_is_there(run, capsys):
+    journal(run, *STORY, RunEnded(state="stopped", exit_code=0))
+    (run.root / "stage_1_50pct").mkdir()
+    (run.root / "stage_2_100pct").mkdir()
+    run.stage("stage_1_50pct").metrics.write_text("{}")
+    assert main(["status", str(run.root)]) == 0
+    assert "stopped" in capsys.readouterr().out
+    run.journal.unlink()
+    assert main(["status", str(run.root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{run.root}: new",
+        f"  reason: {run.journal} is gone or empty, and with it what it told of the run; there are still "
+        "stage_1_50pct with its figures, stage_2_100pct, and a resume goes on from there.",
+    ]
+
+
+def test_a_run_that_is_to_end_before_where_it_came_to_counts_what_is_planned(run, capsys):
+    two = msgspec.structs.replace(opened(1), stages=[PLAN, msgspec.structs.replace(PLAN, index=2, name="s2")])
+    journal(run, two, StageStarted(stage=2, micro_batch=8), opened(2), RunEnded(state="finished"))
+    assert main(["status", str(run.root)]) == 0
+    assert ": finished, stage 1/1, " in capsys.readouterr().out

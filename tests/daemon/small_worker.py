@@ -132,7 +132,7 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=0.005)
     parser.add_argument("--words", type=int, default=0, help="characters that it logs each step")
     parser.add_argument("--restart-stage", action="store_true")
-    parser.add_argument("--leaves-slowly", action="store_true")
+    parser.add_argument("--leaves-slowly", type=float, default=0.0, help="seconds that it takes to leave")
     parser.add_argument("--fail-before-opening", action="store_true")
     arguments = parser.parse_args()
     if arguments.fail_before_opening:
@@ -160,8 +160,7 @@ def main() -> int:
             state = worker.work(done, attempt + 1)
             journal.append(Log(level="info", message=f"run {state}"))
             journal.append(RunEnded(state=state, exit_code=0, resumes="where it was left"))
-        if arguments.leaves_slowly:
-            time.sleep(1)
+        time.sleep(arguments.leaves_slowly)
         run.pid.unlink()
         control.clear(run)
     return 0

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from logbert_engine.commands import patience
+from logbert_engine.commands.dispatch import main
+from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import Metric, RunEnded
+from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.lock import holder
+from logbert_engine.supervision import launch as launching
+from logbert_engine.supervision.launch import launch
 
 SMALL = """
 import sys
@@ -88,6 +97,73 @@ def test_a_run_without_a_worker_is_not_paused(run, word):
     assert done.stderr == f"logbert-engine: no worker is at work on {run.root}: the run is new.\n"
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Commands of this process look more closely after a moment of silence."""
+    monkeypatch.setattr(patience, "SILENT_S", 0.3)
+    monkeypatch.setattr(patience, "_LONGEST_START_S", 0.0)
+
+
+@pytest.mark.parametrize("word", ["pause", "stop", "restart-stage"])
+def test_a_supervisor_that_was_stopped_is_named_with_the_way_to_end_it(
+    run, training, word, impatient, capsys
+):
+    training.send_signal(signal.SIGSTOP)
+    assert main([word, str(run.root)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"process {training.pid} on " in line
+    assert (
+        f"at work on {run.root}, does not answer: it was stopped (SIGSTOP; `kill -CONT {training.pid}`"
+        in line
+    )
+    assert f"End it with `kill -9 {training.pid}`; the state that was saved last stays" in line
+    training.kill()
+    training.wait()
+    assert state_of(run).ended is None
+
+
+def test_resume_does_not_wait_for_ever_for_one_that_has_ended_its_run_and_does_not_leave(
+    run, workers, impatient, wait_until, capsys
+):
+    worker = workers.start(run, "--steps", "3", "--leaves-slowly", "600")
+    wait_until(lambda: run.journal.exists() and state_of(run).ended is not None)
+    assert main(["resume", str(run.root)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"process {worker.pid} on " in line
+    assert "it has said how the run ended, and does not leave. End it with" in line
+
+
+def test_resume_does_not_wait_for_ever_for_one_that_was_stopped_before_it_began(
+    run, small_command, impatient, monkeypatch, capsys, wait_until
+):
+    stops = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    monkeypatch.setattr(launching, "supervisor_command", lambda run, **_: [sys.executable, "-c", stops])
+    assert main(["resume", str(run.root)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    found = re.search(r"was stopped .* End it with `kill -9 (\d+)`", line)
+    assert found is not None, line
+    os.kill(int(found[1]), signal.SIGKILL)
+    os.waitpid(int(found[1]), 0)
+
+
+def test_one_that_hangs_is_given_up_when_it_would_have_ended_a_worker_that_hangs(
+    run, workers, impatient, wait_until, capsys
+):
+    soon = RunSpec(data=".", run_dir=str(run.root), preset="test", overrides=["workers.hang_minutes=0.01"])
+    write_config(run, resolve(soon))
+    worker = workers.start(run, "--pace", "600")
+    wait_until(lambda: run.journal.exists() and any(isinstance(e, Metric) for e in read_journal(run.journal)))
+    assert main(["pause", str(run.root)]) == 1
+    assert re.search(rf"process {worker.pid} on .* no sign of life for \d+ s\. End", capsys.readouterr().err)
+
+
+def test_one_that_is_slow_is_waited_for(run, workers, impatient, wait_until, capsys):
+    workers.start(run, "--pace", "2")
+    wait_until(lambda: run.journal.exists() and any(isinstance(e, Metric) for e in read_journal(run.journal)))
+    assert main(["pause", str(run.root)]) == 0
+    assert capsys.readouterr().out.startswith(f"{run.root} is paused")
+
+
 def test_a_directory_without_a_run_is_named(tmp_path):
     for word in ("pause", "resume", "restart-stage", "stop"):
         done = command(word, tmp_path / "nothing")
@@ -123,6 +199,28 @@ def test_resume_says_why_a_worker_ended_before_it_opened_the_run(run, small_comm
     assert isinstance(last, RunEnded)
 
 
+def test_resume_says_why_the_supervisor_could_not_begin(run):
+    many = RunSpec(data=str(run.root), run_dir=str(run.root), preset="test", nproc=999)
+    write_config(run, resolve(many))
+    done = command("resume", run.root)
+    assert done.returncode == 1
+    reason = "999 processes are more than this machine has use for; give --nproc a number up to "
+    assert done.stderr.startswith(f"logbert-engine: {reason}")
+    assert done.stderr.count("\n") == 1
+    (end,) = (event for event in read_journal(run.journal) if isinstance(event, RunEnded))
+    assert (end.state, end.exit_code) == ("failed", 1)
+    assert end.reason.startswith(reason)
+    assert end.resumes == "stage_1_100pct, from its beginning"
+    assert not run.pid.exists()
+
+
+def test_what_the_supervisor_cannot_journal_reaches_its_standard_error(run, wait_until):
+    run.journal.mkdir()
+    supervisor = launch(run)
+    assert supervisor.wait(30) == 1
+    assert run.worker_errors.read_text() == f"cannot write {run.journal}: Is a directory.\n"
+
+
 def test_restart_stage_ends_the_worker_first(run, training, small_command):
     done = small_command("--steps 4000", "restart-stage", run.root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -149,11 +247,32 @@ def test_status_tells_what_trains_and_finds_out_what_died(run, training):
     assert status["reason"].startswith("the worker ended without a word: killed")
 
 
+def test_status_and_stop_name_an_engine_that_does_not_answer(engine_process, wait_until, monkeypatch, capsys):
+    monkeypatch.setattr("logbert_engine.protocol.client.HELLO_DEADLINE_S", 0.2)
+    one = engine_process()
+    wait_until(one.socket.exists)
+    one.process.send_signal(signal.SIGSTOP)
+    sentence = (
+        f"logbert-engine: the engine at {one.socket}, process {one.process.pid}, does not answer: "
+        f"it hangs or was stopped; end it with `kill -9 {one.process.pid}` (training goes on) and try again.\n"
+    )
+    assert main(["status"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"engine: process {one.process.pid} does not answer at {one.socket}\n"
+    assert said.err == sentence
+    main(["status", "--json"])
+    found = json.loads(capsys.readouterr().out)["engine"]
+    assert (found["pid"], found["answers"]) == (one.process.pid, False)
+    assert main(["stop"]) == 1
+    assert capsys.readouterr().err == sentence
+
+
 def test_status_and_stop_speak_with_the_engine(engine_process, wait_until):
     one = engine_process()
     wait_until(one.socket.exists)
     status = json.loads(command("status", "--json").stdout)
     assert status["engine"]["pid"] == one.process.pid
+    assert status["engine"]["answers"] is True
     done = command("stop")
     assert (done.returncode, done.stdout) == (
         0,

@@ -55,7 +55,7 @@ async def test_pause_then_resume_goes_on_where_it_was(follow, run, ref, workers)
 
 async def test_a_run_can_be_resumed_as_soon_as_it_says_that_it_is_paused(follow, run, ref, workers):
     """Its worker may still be there: it has a second left to live."""
-    async with serving(socket_path(), launcher=workers.launcher("--steps", "400", "--leaves-slowly")):
+    async with serving(socket_path(), launcher=workers.launcher("--steps", "400", "--leaves-slowly", "1")):
         follower = await follow()
         await follower.subscribe(run)
         await follower.client.call("resume", ref)

@@ -57,6 +57,16 @@ def test_a_refusal_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "new").exists()
 
 
+def test_no_more_sessions_are_written_than_anybody_has_room_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo-data", str(tmp_path / "demo"), "--sessions", "1000000000000"]) == 1
+    refusal = capsys.readouterr().err
+    assert "--sessions must be at most 10,000,000" in refusal
+    assert refusal.count("\n") == 1
+    assert not (tmp_path / "demo").exists()
+
+
 def test_a_full_disk_is_told_in_one_sentence_and_the_demo_can_be_written_again(tmp_path: Path) -> None:
     """The kernel's limit on the size of a file stands for the full disk."""
     words = ["-m", "logbert_engine", "demo-data", str(tmp_path / "demo"), "--sessions", "2000", "--days", "2"]

@@ -218,3 +218,11 @@ def test_a_device_that_is_not_there_is_said_by_train_itself(sessions: Path, tmp_
     device = "cuda" if sys.platform == "darwin" else "mps"
     words = background(sessions, tmp_path / "run", "--device", device)
     assert f"no {device} device" in sentence(engine(*words))
+
+
+def test_the_largest_seed_trains_and_a_larger_one_is_refused(sessions: Path, tmp_path: Path) -> None:
+    largest = 2**32 - 1
+    said = sentence(engine(*train(sessions, tmp_path / "run", "--seed", str(largest + 1))))
+    assert f"at most {largest}" in said
+    done = engine(*train(sessions, tmp_path / "run", "--seed", str(largest)))
+    assert done.returncode == 0, done.stderr

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from logbert_engine.protocol.errors import DataError, EngineError, LogbertError, RunError
+from logbert_engine.protocol.errors import DataError, EngineError, LogbertError, PresetError, RunError
 from logbert_engine.protocol.messages import InferSpec, ReadLog, RunRef, RunSpec
 from logbert_engine.protocol.methods import DataPath
 from logbert_engine.protocol.results import ReadResults
 from logbert_engine.rundir import registry
 from logbert_engine.rundir.layout import RunLayout
-from tests.faults.harness import in_time, result
+from tests.faults.harness import in_time, result, write_sessions
 
 SECRET = "xyzzy 4711"
 LOG = "progressive_training_20250101_000000.log"
@@ -104,11 +104,13 @@ async def test_what_is_no_file_is_refused_and_keeps_nobody_waiting(
             [sys.executable, "-c", f"import socket; socket.socket(1).bind({str(path)!r})"], check=True
         ),
     }
-    odd = tmp_path / "o"
+    odd, data = tmp_path / "o", write_sessions(tmp_path / "data")
     make[kind](odd)
     good = run.root / "results.json"
     good.write_bytes(msgspec.json.encode([result(1)]))
     (run.root / "results.meta.json").symlink_to(odd)
+    preset = tmp_path / "preset.yaml"
+    preset.symlink_to(odd)
     client = (await follow()).client
     for _ in range(8):  # more than there are threads
         for path in (odd, good):
@@ -120,6 +122,10 @@ async def test_what_is_no_file_is_refused_and_keeps_nobody_waiting(
             )
         with pytest.raises(RunError):
             await in_time(client.call("list_logs", RunRef(run_dir=str(odd))))
+        for method in ("plan_run", "start_run"):
+            spec = RunSpec(data=str(odd), run_dir=str(run.root), preset=str(preset))
+            with pytest.raises(PresetError, match="not a file"):
+                await in_time(client.call(method, spec))
     for name in ("journal.ndjson", "lock", "run.yaml"):
         other = RunLayout(tmp_path / f"other-{name}")
         other.root.mkdir()
@@ -129,6 +135,10 @@ async def test_what_is_no_file_is_refused_and_keeps_nobody_waiting(
         registry.remember(other.root)
         with contextlib.suppress(LogbertError):  # some of them do without that file
             await in_time(client.call("open_run", RunRef(run_dir=str(other.root))))
+        with contextlib.suppress(LogbertError):
+            await in_time(
+                client.call("start_run", RunSpec(data=str(data), run_dir=str(other.root), preset="test"))
+            )
     assert (await in_time(client.call("list_runs"))).runs is not None
 
 
@@ -197,6 +207,21 @@ async def test_a_path_that_the_engine_cannot_place_is_refused(
             asked.append((name, RunSpec(data="/x", run_dir="/x", overrides=[f"data.templates={path}"])))
     for method, params in asked:
         with pytest.raises(EngineError, match=r"not absolute|zero byte|no such user"):
+            await in_time(client.call(method, params))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="later Pythons follow such links as far as they lead")
+async def test_links_that_lead_in_a_circle_are_told_in_a_sentence(engine, follow, tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    client = (await follow()).client
+    ref = RunRef(run_dir=str(circle))
+    asked: list[tuple[str, msgspec.Struct]] = [
+        *((name, ref) for name in ("open_run", "resume", "list_logs", "inference_options")),
+        ("start_inference", InferSpec(checkpoint="/x", inputs=["/x"], output=str(circle))),
+    ]
+    for method, params in asked:
+        with pytest.raises(EngineError, match="lead in a circle"):
             await in_time(client.call(method, params))
 
 

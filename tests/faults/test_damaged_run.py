@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,21 @@ def test_the_next_stage_never_starts_from_a_damaged_model(
     begun = [e for e in events if isinstance(e, StageStarted)]
     assert [e.stage for e in begun] == ([1, 1, 2] if copy_too else [1, 2])
     assert begun[-1].parent == "stage_1_34pct/checkpoints/best_model.pt"
+
+
+def test_folders_and_pipes_in_the_place_of_its_files_do_not_stop_a_run(
+    sessions: Path, real_run: RunLayout
+) -> None:
+    assert engine(*train_words(sessions, real_run.root, "--foreground")).returncode == 0
+    (first,) = real_run.stages()
+    odd = (first.best, first.checkpoints / "SHA256SUMS", first.exported / "config.json")
+    for path in odd:
+        path.unlink()
+        os.mkfifo(path)
+    for path in (real_run.control, real_run.outcome("rank0")):
+        path.mkdir()
+
+    done = engine(*train_words(sessions, real_run.root, "--foreground", "--max-ratio", "0.67"))
+    assert done.returncode == 0, done.stderr
+    assert all(path.is_file() for path in odd)
+    assert not real_run.worker_errors.exists()

@@ -319,3 +319,12 @@ def test_a_run_whose_store_finds_no_room_is_paused(
     disk.resize(ROOMY_KB)
     assert to_its_end(small_words(data, real_run, stages__epochs=1), env).returncode == 0
     record_property("full disks", 1)
+
+
+def test_demo_data_that_the_disk_has_no_room_for_are_not_begun(disk_of: Callable[[int], SmallDisk]) -> None:
+    disk = disk_of(2 << 10)
+    said = sentence(engine("demo-data", disk.folder / "demo", "--sessions", "2000"))
+    assert said.startswith(f"2,000 sessions take about 5 MB, and {disk.folder / 'demo'} has room for 2 MB; ")
+    assert list(disk.folder.iterdir()) == []
+    assert engine("demo-data", disk.folder / "demo", "--sessions", "400").returncode == 0
+    assert engine("demo-data", disk.folder / "demo", "--sessions", "500").returncode == 0, "in place of those"

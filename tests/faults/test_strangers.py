@@ -9,10 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from logbert_engine.daemon.server import LONGEST_PATH
 from logbert_engine.protocol.locations import socket_path
-from tests.faults.harness import engine, eventually, sentence
+from logbert_engine.rundir.processes import identify
+from tests.faults.harness import command, engine, eventually, sentence
 
 pytestmark = pytest.mark.row(20)
 
@@ -141,6 +144,62 @@ def test_a_folder_of_another_user_is_refused_and_left_as_it_is(
     assert "LOGBERT_RUNTIME_DIR" in said
     assert list(folder.iterdir()) == []
     assert mode(folder) == 0o777
+
+
+@pytest.mark.parametrize("before", [0o755, 0o750, 0o2775])
+def test_a_folder_that_others_can_enter_is_refused_and_left_as_it_is(own_folders: Path, before: int) -> None:
+    """As a home is, or a project's folder: only the engine's own folder is made private."""
+    folder = own_folders / "home"
+    folder.mkdir()
+    folder.chmod(before)
+    said = sentence(engine("serve", "--socket", folder / "x.sock"))
+    assert f"other users can enter the folder of the engine's socket, {folder} (mode {before:04o})" in said
+    assert "mkdir -m 700" in said
+    assert mode(folder) == before
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_made_and_serves(own_folders: Path) -> None:
+    folder = own_folders / "new" / "engine"
+    path = folder / "x.sock"
+    with subprocess.Popen(command("serve", "--socket", path), stderr=subprocess.DEVNULL) as process:
+        eventually(path.exists, "it serves")
+        process.terminate()
+    assert process.returncode == 0
+    assert mode(folder) == 0o700
+
+
+@pytest.mark.parametrize("content", ["my notes", '{"a": 1}'])
+def test_a_file_where_the_lock_goes_is_not_written_to(own_folders: Path, content: str) -> None:
+    folder = own_folders / "runtime"
+    lock = folder / "x.lock"
+    lock.write_text(content)
+    assert f"{lock}, where the engine's lock goes, is there" in sentence(
+        engine("serve", "--socket", folder / "x.sock")
+    )
+    assert lock.read_text() == content
+    assert list(folder.iterdir()) == [lock]
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 40, msgspec.json.encode(identify(1)) + b"}"])
+def test_a_lock_that_an_engine_left_is_taken(engine_process: Callable, left: bytes) -> None:
+    socket_path().with_suffix(".lock").write_bytes(left)
+    engine_process()
+    eventually(lambda: "engine: process" in engine("status").stdout, "it serves")
+
+
+def test_a_path_that_cannot_be_a_sockets_is_refused_and_nothing_is_changed(own_folders: Path) -> None:
+    folder = own_folders / "runtime"
+    for name, why in (
+        ("file", "is not a socket"),
+        ("x.lock", "what the lock of a socket is called"),
+        ("x" * LONGEST_PATH, f"{LONGEST_PATH} at most"),
+        ("", "is not a socket"),
+    ):
+        (folder / "file").write_text("content")
+        assert why in sentence(engine("serve", "--socket", folder / name))
+        assert [path.name for path in folder.iterdir()] == ["file"]
+    assert (folder / "file").read_text() == "content"
 
 
 def test_a_folder_that_all_users_share_is_refused_and_left_as_it_is(own_folders: Path) -> None:

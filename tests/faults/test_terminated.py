@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ from tests.faults.exact import (
     until_trains,
     whole_team,
 )
-from tests.faults.harness import Fault, environment, eventually
+from tests.faults.harness import Fault, command, environment, eventually, none_left, train_words, trains
 
 pytestmark = [pytest.mark.row(14), pytest.mark.timeout(1200)]
 Record = Callable[[str, object], None]
@@ -172,6 +173,25 @@ def test_a_worker_that_does_not_react_ends_when_one_insists(
     end = last_end(real_run)
     assert (end.state, end.reason) == ("stopped", "signal SIGTERM, twice: ended at once")
     assert_whole(real_run)
+
+
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "stopped"), (signal.SIGINT, "paused")])
+def test_the_command_in_the_foreground_ends_when_the_exact_state_is_saved(
+    real_run: RunLayout, sessions: Path, number: int, state: str
+) -> None:
+    """As systemd, Slurm and containers end the one process that they know, and kill the others after it."""
+    words = train_words(sessions, real_run.root, "--epochs-per-stage", "2000", "--foreground")
+    with subprocess.Popen(
+        command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as foreground:
+        eventually(lambda: trains(real_run), "it trains")
+        begun = time.monotonic()
+        foreground.send_signal(number)
+        assert foreground.wait(WITHIN_S) == 128 + number
+    print(f"{state} within {time.monotonic() - begun:.1f} s")
+    none_left(real_run, within_s=0.0)
+    assert last_end(real_run).state == state
+    assert is_exact(real_run)
 
 
 @pytest.mark.parametrize("way", [to_the_pid_file, to_the_worker])

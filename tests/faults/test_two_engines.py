@@ -143,6 +143,21 @@ def test_a_second_run_a_resume_and_one_in_the_foreground_name_the_process_at_wor
     assert ended(real_run) is not None
 
 
+def test_a_run_whose_lock_file_is_removed_while_it_trains_is_not_started_a_second_time(
+    sessions: Path, real_run: RunLayout
+) -> None:
+    start(real_run, sessions, "--epochs-per-stage", "2000")
+    at_work = holder(real_run)
+    assert at_work is not None
+    real_run.lock.unlink()
+    assert f"process {at_work.pid}" in sentence(engine("resume", real_run.root))
+    eventually(real_run.lock.exists, "the supervisor has put it back")
+    assert holder(real_run) == at_work
+    assert sum(isinstance(event, RunOpened) for event in read_journal(real_run.journal)) == 1
+    assert engine("stop", real_run.root).returncode == 0
+    assert ended(real_run) is not None
+
+
 def test_of_two_that_restart_a_stage_at_once_the_loser_says_why(
     at_once: Starts, sessions: Path, real_run: RunLayout
 ) -> None:

@@ -59,6 +59,19 @@ def same(one: ModelRecord, other: ModelRecord) -> bool:
     )
 
 
+@pytest.mark.parametrize("odd", ["pipe", "/dev/zero"])
+def test_what_is_no_file_is_no_checkpoint(tmp_path: Path, odd: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "best_model.pt"
+    path.symlink_to(odd)
+    with pytest.raises(CheckpointError, match="not a file"):
+        load_model(path)
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        open_checkpoint(path)
+    assert not is_whole(path)
+    assert not crc_holds(path)
+
+
 @pytest.fixture
 def record(vocabulary: Vocabulary) -> ModelRecord:
     return ModelRecord(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,18 @@ def test_a_missing_file_is_an_error_that_names_the_folder(folder: Path, name: st
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match="is not an exported model"):
         load_export(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocabulary.json", SUMS])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_pipe_in_the_place_of_a_file_is_refused(folder: Path, name: str, listed: bool) -> None:
+    if not listed:
+        (folder / SUMS).unlink()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(CheckpointError, match="not a file") as refused:
+        load_export(folder)
+    assert str(folder / name) in str(refused.value)
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,3 +230,28 @@ def test_any_text_loads_or_is_refused_with_a_place(preset_file: Path, text: str 
     with pytest.raises(PresetError) as caught:
         check_file(preset_file)
     assert re.match(rf"{re.escape(str(preset_file))}:\d+:\d+: \S", str(caught.value))
+
+
+@pytest.mark.parametrize("odd", ["/dev/null", "/dev/zero", "pipe", "."])
+def test_what_is_no_file_is_no_preset_and_keeps_nobody_waiting(tmp_path: Path, odd: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    preset = tmp_path / "mine.yaml"
+    preset.symlink_to(odd)
+    done = subprocess.run(
+        [sys.executable, "-m", "logbert_engine", "presets", "show", str(preset)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'logbert-engine: cannot read "{preset}": it is a pipe')
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_huge_file_is_no_preset_and_is_not_read(tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    with preset.open("wb") as file:
+        file.truncate(1 << 40)  # a hole
+    with pytest.raises(PresetError, match="more than 1 MiB"):
+        check_file(preset)

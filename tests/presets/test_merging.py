@@ -149,6 +149,10 @@ def test_an_error_names_the_override(override: str, expected: str | None) -> Non
             "--max-memory-mb inf: memory.max_mb is inf; it must be a finite number.",
         ),
         ({"seed": -1}, "--seed -1: seed is -1; "),
+        (
+            {"seed": 2**32},
+            "--seed 4294967296: seed is 4294967296; it must be a whole number, at least 0 and at most 4294967295.",
+        ),
         ({"data": ""}, "--data is missing"),
         ({"data": "/data/\udce9"}, '--data: data.path is "/data/�", which is not UTF-8; rename it.'),
         ({"preset": "fulll"}, 'unknown preset "fulll"; did you mean "full"?'),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import RunError, StorageError
@@ -20,10 +21,13 @@ import sys
 from pathlib import Path
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held
-with held(RunLayout(Path(sys.argv[1]))):
+with held(RunLayout(Path(sys.argv[1]))) as hold:
     print("held", flush=True)
-    sys.stdin.read()
+    while sys.stdin.readline():
+        hold.keep()
+        print("kept", flush=True)
 """
+"""Takes a run, and sees to its lock file for each line of its input."""
 
 
 @pytest.fixture
@@ -102,6 +106,64 @@ def test_a_lock_file_with_other_content_is_still_a_lock(run, other):
     assert not found.alive()
     with pytest.raises(RunError, match="held by another process"), held(run):
         pass
+
+
+def gone(lock):
+    lock.unlink()
+
+
+def another(lock):
+    """As a tool does that keeps two folders alike."""
+    copy = lock.with_name("copy")
+    copy.write_bytes(lock.read_bytes())
+    copy.replace(lock)
+
+
+def of_one_long_gone(lock):
+    gone(lock)
+    lock.write_bytes(msgspec.json.encode(ProcessIdentity(pid=2**22 + 1, started=0.0, host=identify().host)))
+
+
+@pytest.mark.parametrize("replace", [gone, another, of_one_long_gone])
+def test_a_run_whose_lock_file_is_removed_or_replaced_stays_held_and_the_holder_puts_it_back(
+    run, other, replace, monkeypatch
+):
+    taken = run.lock.stat().st_mtime_ns
+    replace(run.lock)
+    with monkeypatch.context() as patch:
+        patch.setattr("logbert_engine.rundir.lock._NAMED_S", 0.0)
+        assert holder(run) is not None
+    other.stdin.write(b"look\n")
+    other.stdin.flush()
+    assert other.stdout.readline() == b"kept\n"
+    assert run.lock.stat().st_mtime_ns == taken, "its time tells when the run was taken"
+    with pytest.raises(RunError, match=f"is held by process {other.pid} on "), held(run):
+        pass
+    other.kill()
+    other.wait()
+    assert holder(run) is None
+
+
+def test_a_lock_file_is_put_back_into_the_directory_that_is_held_wherever_it_is_now(run, tmp_path):
+    moved = RunLayout(tmp_path / "moved")
+    with held(run) as hold:
+        run.root.rename(moved.root)
+        moved.lock.unlink()
+        with held(run):
+            hold.keep()
+            assert holder(moved) == identify()
+    assert holder(moved) is None
+
+
+def test_a_lock_file_that_cannot_be_put_back_leaves_the_run_held(run):
+    with held(run) as hold:
+        run.lock.unlink()
+        run.lock.mkdir()
+        hold.keep()
+        assert holder(run) is not None
+        run.lock.rmdir()
+        hold.keep()
+        assert holder(run) == identify()
 
 
 def test_a_directory_that_cannot_be_made_is_said(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,25 @@ def test_what_is_missing_is_put_back(run: RunLayout, second: StageLayout, name: 
     assert complete(second)
     assert seed_of_stage(second) == 4
     assert mend(run, PLANS) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["best_model.pt", SUMS, "best_model/config.json", f"best_model/{SUMS}", "epoch_1.pt"]
+)
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(
+    run: RunLayout, second: StageLayout, name: str
+) -> None:
+    path = second.checkpoints / name
+    path.unlink()
+    os.mkfifo(path)
+    said = mend(run, PLANS)
+    assert complete(second)
+    assert seed_of_stage(second) == 4
+    if name != "epoch_1.pt":  # which nothing needs any more
+        assert said
+        assert str(path) in said[0]
+        assert path.is_file()
+        assert mend(run, PLANS) == []
 
 
 def test_a_list_of_digests_that_is_missing_is_written_anew(run: RunLayout, second: StageLayout) -> None:

@@ -302,3 +302,11 @@ async def test_a_message_and_a_finding_have_room_beside_one_another(
         text = flat(text_of(screen))
         assert "the run goes on meanwhile." in text
         assert "▬ Loss stalling" in text
+
+
+def test_a_run_whose_journal_is_gone_says_what_is_there():
+    lost = RunState(reason="journal.ndjson is gone or empty; there are still stage_1_10pct")
+    text = " ".join(part for row in notes.card_rows(lost, 80) for part, _ in row)
+    assert "stage_1_10pct" in text
+    assert "resume" in text
+    assert notes.card_rows(RunState(), 80) == []

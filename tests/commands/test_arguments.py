@@ -1,0 +1,42 @@
+"""What a command line says that makes no sense is refused before anything is done."""
+
+from __future__ import annotations
+
+import pytest
+
+from logbert_engine.commands.dispatch import main
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "x", "9" * 30])
+def test_a_seed_of_the_bootstrap_is_a_whole_number(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--checkpoint", "c", "--input", "i", f"--seed={seed}"])
+    assert "--seed" in capsys.readouterr().err.splitlines()[-1]
+
+
+SCORE = {"--checkpoint": "c", "--input": "i"}
+
+
+@pytest.mark.parametrize("path", ["", "~no-such-user/x"])
+@pytest.mark.parametrize(
+    ("command", "given", "flag"),
+    [
+        (command, given, flag)
+        for command, given in (("infer", {**SCORE, "--output": "o"}), ("evaluate", {**SCORE, "--html": "h"}))
+        for flag in given
+    ],
+)
+def test_a_path_that_is_none_is_refused_by_name(
+    command: str, given: dict[str, str], flag: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for pair in {**given, flag: path}.items() for word in pair]
+    assert main([command, *words]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"logbert-engine: {flag} ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo-data", "demo"])
+def test_demo_data_go_to_a_directory_with_a_name(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, ""]) == 1
+    assert "is empty" in capsys.readouterr().err
