@@ -106,6 +106,8 @@ class PresetInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     """0: all."""
     epochs: int
     """Per stage when progressive."""
+    stage_steps: int = 0
+    """Optimizer steps that a stage is to have, about, in at most so many epochs; 0: epochs alone count."""
     batch: int
     batch_by_ratio: list[tuple[float, int]] = []
     """Batches that follow the stages: a share of the data, and the batch from that share on. Empty: ``batch``."""
