@@ -25,7 +25,7 @@ from logbert_engine.models.device import choose
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError, EvaluationError
-from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.layout import run_above
 
 FLOORS = (
     ("unseen",),
@@ -151,9 +151,7 @@ def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -
     Raises:
         EvaluationError: there are some, or it was trained on sessions that are labelled anomalous.
     """
-    run = next(
-        (RunLayout(folder) for folder in checkpoint.parents if RunLayout(folder).config.is_file()), None
-    )
+    run = run_above(checkpoint)
     if run is None:
         return "not checked: the checkpoint lies in no run directory"
     config = read_config(run)

@@ -16,6 +16,7 @@ from logbert_engine.explanation.sentence import Component, Evidence, sentence
 from logbert_engine.models.checkpoint import ModelRecord
 from logbert_engine.models.surprisal import Surprisals
 from logbert_engine.protocol.results import CountDifference, EventScore, Nearest
+from logbert_engine.triage.verdicts import signature
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Explained:
     """Of each event, nats."""
     unseen_events: int
     """Positions that hold an event which training never saw."""
+    signature: str
+    """What sequences of the same events have in common."""
     counts: list[CountDifference]
     nearest: Nearest | None
 
@@ -98,6 +101,7 @@ def explain(
         events=events,
         surprisals=[round(float(value), 6) for value in values],
         unseen_events=len(unseen),
+        signature=signature(events),
         counts=as_differences(rows),
         nearest=comparing.nearest(tokens, events) if beside else None,
     )

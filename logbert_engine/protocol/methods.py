@@ -68,6 +68,8 @@ METHODS: dict[str, Method] = {
     "cancel_inference": Method(m.InferenceRef, m.Done),
     "read_results": Method(results.ReadResults, results.ResultsPage),
     "read_result": Method(results.ReadResult, results.ResultDetail),
+    "give_verdict": Method(results.GiveVerdict, m.Done),
+    "undo_verdict": Method(results.UndoVerdict, m.Done),
     "shutdown": Method(Nothing, m.Done),
 }
 

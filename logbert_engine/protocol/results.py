@@ -93,6 +93,12 @@ class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One a position, nats, in the view that the evidence comes from; only with details."""
     nearest: Nearest | None = None
     """Only for the top of the list."""
+    signature: str = ""
+    """What sessions of the same events have in common; only with details."""
+    verdict: str = ""
+    """What people had judged when it was scored: normal, anomaly, ignore or suppress."""
+    silenced: bool = False
+    """Whether it would alarm but for the verdict."""
     counts: list[CountDifference] = []
     """Events that occur more or less often than in ordinary sessions like it, largest difference first; only with
     details."""
@@ -122,6 +128,8 @@ class ResultRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     service_name: str | None = None
     timestamp: str | None = None
     label: int | None = None
+    verdict: str = ""
+    """What people have judged by now."""
 
 
 class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -156,3 +164,25 @@ class ResultDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
     session: SessionResult
     templates: dict[str, str] = {}
     """Texts of the events that occur in it or were expected, where known; keys are event ids as text."""
+    verdict: str = ""
+    """What people have judged by now."""
+
+
+class GiveVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``give_verdict``: judge a session of a results file that lies in a run directory, by its rank (from 0).
+
+    Where its events are kept the verdict holds for all sessions of the same events, but for ``ignore``.
+    """
+
+    output: str
+    rank: int
+    verdict: Literal["normal", "anomaly", "ignore", "suppress"]
+    days: float = 7.0
+    """How long ``suppress`` holds."""
+    note: str = ""
+
+
+class UndoVerdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """``undo_verdict``: take back the last verdict of this user that stands."""
+
+    output: str

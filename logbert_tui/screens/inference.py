@@ -17,8 +17,8 @@ from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import ago, count, size
 from logbert_tui.keys import Where, bindings
-from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.screens.inference_fields import InferenceForm
+from logbert_tui.screens.judging import JudgingScreen
 from logbert_tui.screens.session import SessionScreen
 from logbert_tui.state import Part
 from logbert_tui.widgets.cells import clean, fit
@@ -113,7 +113,7 @@ class Reason(Lines):
         return [*head, *(((" " + line, "warn" if row.is_anomaly else ""),) for line in lines)]
 
 
-class InferenceScreen(ConsoleScreen):
+class InferenceScreen(JudgingScreen):
     """Scores sessions and shows them ranked; earlier results are opened without scoring again."""
 
     WHERE: ClassVar[Where] = "inference"
@@ -166,6 +166,7 @@ class InferenceScreen(ConsoleScreen):
         """Checkpoints may have been written while another screen was shown."""
         super().on_screen_resume()
         self._load_options()
+        self.after_verdict()
 
     def _load_options(self) -> None:
         if self._run_dir:
@@ -348,6 +349,20 @@ class InferenceScreen(ConsoleScreen):
             await self.link.call("cancel_inference", running)
         except LogbertError as error:
             self.state.notice(str(error), "error")
+
+    # Verdicts
+
+    def judged_session(self) -> tuple[str, int] | None:
+        """The one that the cursor is on."""
+        ranked = self.query_one("#ranked", LineList)
+        there = isinstance(ranked.source, ResultRows) and ranked.source.count
+        return (self._output, ranked.cursor) if there and not self.has_class("-files") else None
+
+    def after_verdict(self) -> None:
+        """Others than the session of the cursor may be of the same events."""
+        ranked = self.query_one("#ranked", LineList)
+        if isinstance(ranked.source, ResultRows):
+            ranked.source.renew(ranked.cursor)
 
     # Keys
 

@@ -15,7 +15,7 @@ from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import count
 from logbert_tui.keys import Where, bindings
-from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.screens.judging import JudgingScreen
 from logbert_tui.widgets.beside_rows import BesideRows, nearest_words
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.frame import KeyLine, NoticeLine, TopLine
@@ -32,6 +32,9 @@ def header_rows(detail: results.ResultDetail, total: int, width: int) -> list[Ro
     """Rank, id, score and verdict; the reason; what else is known of the session."""
     session = detail.session
     verdict = ("✗ anomaly", "bad") if session.is_anomaly else ("normal", "good")
+    if detail.verdict:
+        words = {"ignore": "ignored", "suppress": "silent"}.get(detail.verdict, f"judged {detail.verdict}")
+        verdict = (words, {"normal": "good", "anomaly": "bad"}.get(detail.verdict, "dim"))
     name = clean(str(session.session_id))
     place = f" {count(detail.rank + 1)} of {count(total)}  "
     score = f"  score {session.anomaly_score:.2f}  "
@@ -106,7 +109,7 @@ class Why(Lines):
         return [] if self.source is None else self.source.explain(self.index, width, height)
 
 
-class SessionScreen(ConsoleScreen):
+class SessionScreen(JudgingScreen):
     """Shows a session of a results file, and goes on to the next."""
 
     WHERE: ClassVar[Where] = "session"
@@ -224,6 +227,16 @@ class SessionScreen(ConsoleScreen):
             self.action_beside()
             return True
         return False
+
+    # Verdicts
+
+    def judged_session(self) -> tuple[str, int] | None:
+        """The one that is shown."""
+        return (self._output, self.rank) if self.detail is not None else None
+
+    def after_verdict(self) -> None:
+        """Read it again."""
+        self._load()
 
     # Keys
 

@@ -276,6 +276,25 @@ async def test_a_session_is_laid_beside_the_nearest_ordinary_one(
         await until_text(pilot, "surprisal")
 
 
+async def test_sessions_are_judged_from_the_list_and_from_the_session(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("N")
+        await until_text(pilot, "Session blk_00000: normal from now on. U takes it back.")
+        await until_text(pilot, "✓ normal")
+        await pilot.press("j", "enter")
+        await until_text(pilot, "2 of 1,234")
+        await pilot.press("A")
+        await until_text(pilot, "judged anomaly")
+        await pilot.press("escape", "escape")
+        await until_text(pilot, "✗ agreed")
+        await pilot.press("U")
+        await until(pilot, lambda: not any("✗ agreed" in line for line in text_of(pilot)))
+        assert any("✓ normal" in line for line in text_of(pilot))
+
+
 async def test_a_session_without_details_says_which_are_kept(
     engine: Engine, run: RunLayout, results: Path
 ) -> None:
