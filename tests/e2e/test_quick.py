@@ -1,4 +1,4 @@
-"""The preset that is proposed for own logs, on real sessions: it beats simple rules, keeps its budget, and says why."""
+"""The preset for own logs, on real sessions: it beats simple rules, keeps its budget, and says why."""
 
 from __future__ import annotations
 
