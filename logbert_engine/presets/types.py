@@ -197,3 +197,5 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     seed: Seed
     hardware: Hardware
     documented: dict[str, str] = {}
+    evaluate: str | None = None
+    """Labelled sessions that each stage's best model is evaluated on, for the record alone."""

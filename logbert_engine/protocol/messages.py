@@ -174,6 +174,8 @@ class RunSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Processes that train together, one a device."""
     device: Literal["auto", "cpu", "mps", "cuda"] | None = None
     seed: int | None = None
+    evaluate: str | None = None
+    """Labelled sessions that each stage is evaluated on, for the record alone."""
     overrides: list[str] = []
     """``path.to.key=value``, applied last."""
 
