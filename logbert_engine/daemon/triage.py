@@ -51,7 +51,14 @@ def _give(session: SessionResult, path: Path, asked: GiveVerdict) -> Done:
     else:
         target, of_all = Target("signature", session.signature), True
     until = time.time() + asked.days * _DAY_S if asked.verdict == "suppress" else None
-    triage_of(path).record(target, asked.verdict, who=_user(), note=asked.note, until=until)
+    triage_of(path).record(
+        target,
+        asked.verdict,
+        who=_user(),
+        note=asked.note,
+        until=until,
+        events=session.event_sequence if of_all else None,
+    )
     alike = (
         f" and {session.identical - 1:,} more of the same events" if of_all and session.identical > 1 else ""
     )

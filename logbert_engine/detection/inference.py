@@ -109,8 +109,14 @@ def infer(
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown)
+    judged = verdicts_for(found)
     scores = score_store(
-        model, record, store, compute.device, lambda done, total: say("scoring", done, total)
+        model,
+        record,
+        store,
+        compute.device,
+        lambda done, total: say("scoring", done, total),
+        taught=judged.taught(),
     )
     if threshold is None and budget is None:
         budget = DEFAULT_BUDGET
@@ -126,7 +132,6 @@ def infer(
         alarms, odd = scores.p <= limit, -np.log10(scores.evidence.lowest)
         rate = alarming_share(record.calibration, limit)
     limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
-    judged = verdicts_for(found)
     tally = _Tally()
     say("writing", 0, store.n_sessions)
     with replacing(output) as file:

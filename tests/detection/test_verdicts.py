@@ -80,3 +80,19 @@ def test_a_verdict_that_was_taken_back_counts_no_more(
     triage.record(Target("signature", signature(ODD)), "normal", who="ann")
     triage.undo(who="ann")
     assert scored(trained, file, tmp_path)[0].anomalies == 2
+
+
+def test_what_was_judged_normal_teaches_its_events(
+    trained: Path, triage: Triage, write: Write, ordinary: list[list[EventId]], tmp_path: Path
+) -> None:
+    other: list[EventId] = [5, "new", 22]
+    later = write("sessions/preprocessed_logs_2025-04-04.json", [*ordinary, other])
+    before = scored(trained, later, tmp_path)[1][45]
+    triage.record(Target("signature", signature(ODD)), "normal", who="ann", events=ODD)
+    after = scored(trained, later, tmp_path)[1][45]
+    assert (before["unseen_events"], before["is_anomaly"]) == (1, True)
+    assert after["surprisal"] < before["surprisal"]
+    assert "never seen" in before["reason"]
+    assert "never seen" not in after["reason"]
+    triage.undo(who="ann")
+    assert scored(trained, later, tmp_path)[1][45] == before
