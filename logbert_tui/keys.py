@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,6 +123,22 @@ _DISPLAY = {
     "pagedown": "PgDn",
     "pageup": "PgUp",
 }
+
+_VERDICTS = (
+    ("N", "normal", "Judge it normal, and with it all sessions of the same events."),
+    ("A", "anomaly", "Judge it an anomaly, and with it all sessions of the same events."),
+    ("I", "ignore", "Ignore this session this once."),
+    ("S", "suppress", "Be silent about sessions of the same events for a week."),
+)
+
+
+def _judging(where: Where) -> Iterator[Key]:
+    """The keys that judge a session, which two screens have."""
+    for place, (key, verdict, words) in enumerate(_VERDICTS, 30):
+        yield Key(key, f"{where}.{verdict}", verdict, words, f"judge('{verdict}')", where, place, True)
+    undo = "Take your last verdict back."
+    yield Key("U", f"{where}.take_back", "undo verdict", undo, "take_back_verdict", where, 34, True)
+
 
 KEYS: tuple[Key, ...] = (
     # Everywhere
@@ -266,6 +283,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("d", "inference.form", "form", "Go to the form.", "form", "inference", bar=21),
     Key("r", "inference.ranked", "ranked list", "Go to the ranked list.", "ranked", "inference"),
+    *_judging("inference"),
     # A session
     Key("n,right_square_bracket", "session.next", "next", "The next session.", "step(1)", "session", 10),
     Key(
@@ -295,7 +313,17 @@ KEYS: tuple[Key, ...] = (
         "session",
         bar=13,
     ),
-    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=14),
+    Key(
+        "b",
+        "session.beside",
+        "beside",
+        "Lay the session beside the ordinary one that it is most like, and back.",
+        "beside",
+        "session",
+        bar=14,
+    ),
+    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=15),
+    *_judging("session"),
     # Texts
     Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),
     Key("k,up", "text.up", "up", "A line up.", "rows(-1)", "text"),

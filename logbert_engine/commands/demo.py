@@ -12,7 +12,8 @@ import msgspec
 
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.locations import given_path, program
-from logbert_engine.protocol.messages import RunSpec, SessionResult
+from logbert_engine.protocol.messages import RunSpec
+from logbert_engine.protocol.results import SessionResult
 
 SHOWN = 10
 

@@ -7,6 +7,8 @@ import argparse
 from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, model_and_sessions, share
 from logbert_engine.protocol.locations import given_path
 
+MOST_ANSWERS = 1000
+
 
 def weight(text: str) -> float:
     """How many sessions one stands for."""
@@ -23,6 +25,13 @@ def seed(text: str) -> int:
     """What the draws begin with."""
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def answers(text: str) -> int:
+    """How many signatures are judged."""
+    if not text.isdecimal() or not 0 <= int(text) <= MOST_ANSWERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of answers, 0 to {MOST_ANSWERS:,}")
     return int(text)
 
 
@@ -46,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
     parser.add_argument("--html", metavar="FILE", help="write a report as one page")
+    parser.add_argument(
+        "--operator",
+        type=answers,
+        default=0,
+        metavar="N",
+        help="simulate a person who is shown the top of the list and judges N of its signatures truly",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -70,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             normal_weight=arguments.normal_weight,
             device=arguments.device,
             seed=arguments.seed,
+            operator=arguments.operator,
             report=progress,
         )
     finally:

@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     if found.budget is not None and found.false_alarm_rate > found.budget:
         needed = found.false_alarm_rate / found.budget * found.calibration_sessions
         message += f"; a budget of {found.budget:.4%} asks for {needed:,.0f} of them"
+    if found.silenced:
+        message += f"; {found.silenced:,} more are silenced by verdicts"
     if arguments.progress == "json":
         print(json.dumps({"state": "finished", "message": message}), flush=True)
     elif arguments.json:

@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"])
     parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument(
+        "--evaluate",
+        metavar="FILE|DIR",
+        help="labelled sessions: how well each stage finds their anomalies goes into its figures, and nowhere else",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -87,6 +92,7 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
         nproc=arguments.nproc,
         device=arguments.device,
         seed=arguments.seed,
+        evaluate=arguments.evaluate,
         overrides=arguments.overrides,
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbert_engine.daemon import following, inference, logs, machine, results, steering
+from logbert_engine.daemon import following, inference, logs, machine, results, steering, triage
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -36,5 +36,7 @@ HANDLERS: dict[str, Handler] = {
     "cancel_inference": inference.cancel_inference,
     "read_results": results.read_results,
     "read_result": results.read_result,
+    "give_verdict": triage.give_verdict,
+    "undo_verdict": triage.undo_verdict,
     "shutdown": machine.shutdown,
 }

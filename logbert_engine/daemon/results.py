@@ -12,18 +12,19 @@ import msgspec
 from logbert_engine.daemon.offers import options_of
 from logbert_engine.daemon.paths import absolute
 from logbert_engine.protocol.errors import DataError
-from logbert_engine.protocol.messages import (
-    InferenceOptions,
+from logbert_engine.protocol.messages import InferenceOptions, RunRef
+from logbert_engine.protocol.results import (
     ReadResult,
     ReadResults,
     ResultDetail,
     ResultRow,
     ResultsPage,
-    RunRef,
     SessionResult,
 )
 from logbert_engine.protocol.rpc import FRAME_LIMIT
 from logbert_engine.rundir import reading
+from logbert_engine.triage.of_run import verdicts_for
+from logbert_engine.triage.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -111,13 +112,13 @@ class Results:
 async def read_results(engine: Engine, client: Connection, params: ReadResults) -> ResultsPage:
     """``read_results``."""
     path = absolute(params.output, "the results file")
-    return await client.think(lambda: _page(engine.results.load(path), params))
+    return await client.think(lambda: _page(engine.results.load(path), params, verdicts_for(path)))
 
 
 async def read_result(engine: Engine, client: Connection, params: ReadResult) -> ResultDetail:
     """``read_result``."""
     path = absolute(params.output, "the results file")
-    return await client.think(lambda: _detail(engine.results.load(path), params))
+    return await client.think(lambda: _detail(engine.results.load(path), params, verdicts_for(path)))
 
 
 async def inference_options(engine: Engine, client: Connection, params: RunRef) -> InferenceOptions:
@@ -218,13 +219,13 @@ def _read_meta(path: Path) -> _Meta:
         ) from error
 
 
-def _page(ranked: Ranked, params: ReadResults) -> ResultsPage:
+def _page(ranked: Ranked, params: ReadResults, verdicts: Verdicts) -> ResultsPage:
     offset = min(max(0, params.offset), len(ranked.records))
     most = max(0, min(params.most, MOST_ROWS))
     rows: list[ResultRow] = []
     size = 0
     for rank in range(offset, min(offset + most, len(ranked.records))):
-        row = _row(rank, _decoded(ranked.records[rank], params.output))
+        row = _row(rank, record(ranked, rank, params.output), verdicts)
         size += len(msgspec.json.encode(row)) + 1
         if size > _FRAME_ROOM:
             break  # the client asks on from where the rows end
@@ -232,7 +233,7 @@ def _page(ranked: Ranked, params: ReadResults) -> ResultsPage:
     return msgspec.structs.replace(ranked.page, offset=offset, rows=rows)
 
 
-def _row(rank: int, session: SessionResult) -> ResultRow:
+def _row(rank: int, session: SessionResult, verdicts: Verdicts) -> ResultRow:
     return ResultRow(
         rank=rank,
         session_id=session.session_id,
@@ -247,27 +248,44 @@ def _row(rank: int, session: SessionResult) -> ResultRow:
         service_name=session.service_name,
         timestamp=session.timestamp,
         label=session.label,
+        verdict=_judged(session, verdicts),
     )
 
 
-def _detail(ranked: Ranked, params: ReadResult) -> ResultDetail:
-    if not 0 <= params.rank < len(ranked.records):
-        raise DataError(f"{params.output} has {len(ranked.records)} sessions, none of rank {params.rank}.")
-    session = _decoded(ranked.records[params.rank], params.output)
+def _judged(session: SessionResult, verdicts: Verdicts) -> str:
+    found = verdicts.of(session.session_id, session.signature)
+    return found.verdict if found is not None else ""
+
+
+def _detail(ranked: Ranked, params: ReadResult, verdicts: Verdicts) -> ResultDetail:
+    session = record(ranked, params.rank, params.output)
     events = {str(event) for event in session.event_sequence or []}
     for place in session.highest:
         events.add(str(place.event))
         events.update(str(event) for event, _ in place.expected)
+    events.update(str(row.event) for row in session.counts)
+    if session.nearest is not None:
+        events.update(str(event) for step in session.nearest.steps for event in step.ordinary)
     texts = {event: ranked.templates[event] for event in events if event in ranked.templates}
-    detail = ResultDetail(rank=params.rank, session=session, templates=texts)
+    judged = _judged(session, verdicts)
+    detail = ResultDetail(rank=params.rank, session=session, templates=texts, verdict=judged)
     if len(msgspec.json.encode(detail)) > _FRAME_ROOM:
         # A session of many thousand events: its highest positions tell what matters.
         session.event_sequence, session.surprisals = None, None
+        if session.nearest is not None:
+            session.nearest.steps = []
     return detail
 
 
-def _decoded(record: msgspec.Raw, output: str) -> SessionResult:
+def record(ranked: Ranked, rank: int, output: str) -> SessionResult:
+    """A session by its rank, from 0.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    if not 0 <= rank < len(ranked.records):
+        raise DataError(f"{output} has {len(ranked.records)} sessions, none of rank {rank}.")
     try:
-        return _session.decode(record)
+        return _session.decode(ranked.records[rank])
     except _UNREADABLE as error:
         raise DataError(f"a record of {output} is damaged ({error}); infer again.") from error

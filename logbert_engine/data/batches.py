@@ -105,9 +105,9 @@ class EpochPlan:
         return len(self.bounds) - 1
 
 
-def steps_per_epoch(pieces: Pieces, batch: int, duplicate_weight: int) -> int:
+def steps_per_epoch(pieces: Pieces, batch: int, duplicate_weight: int, passes: int = 1) -> int:
     """Optimizer steps of an epoch, without planning one."""
-    visits = int(np.sum(-(-pieces.count // duplicate_weight)))
+    visits = passes * int(np.sum(-(-pieces.count // duplicate_weight)))
     return -(-visits // batch)
 
 
@@ -119,11 +119,12 @@ def plan_epoch(
     seed: int,
     stage: int,
     epoch: int,
+    passes: int = 1,
     views: tuple[View, ...] = ("order",),
 ) -> EpochPlan:
     """Order the pieces of an epoch into batches of equal length.
 
-    A piece that occurs n times is visited ``ceil(n / duplicate_weight)`` times, each visit with another mask
+    A piece that occurs n times is visited ``ceil(n / duplicate_weight)`` times a pass, each visit with another mask
     and weighted by the sessions it stands for. Full batches hold one exact length, so nothing is padded; what
     is left over of each length is batched by length and padded. All but the last of these are full, so an
     epoch has ``ceil(visits / batch)`` steps. The order of batches is random. The views of a piece take turns from
@@ -131,11 +132,11 @@ def plan_epoch(
 
     A pure function of its arguments.
     """
-    visits = -(-pieces.count // duplicate_weight)
+    visits = passes * -(-pieces.count // duplicate_weight)
     piece = np.repeat(np.arange(len(pieces)), visits)
     first = np.cumsum(visits) - visits
     visit = np.arange(len(piece)) - first[piece]
-    weight = (pieces.count / visits).astype(np.float32)[piece]
+    weight = (passes * pieces.count / visits).astype(np.float32)[piece]
     tokens = pieces.tokens[piece]
     identity = (pieces.sequence[piece], pieces.start[piece])
     turn = mix(_VIEW, seed, *identity) + visit.astype(np.uint64) + np.uint64(epoch)

@@ -15,7 +15,8 @@ from logbert_engine.data.sources import open_sources
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.evidence import alarm_rate
 from logbert_engine.detection.inference import DEFAULT_BUDGET
-from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
+from logbert_engine.detection.operating import operate, true_answers
+from logbert_engine.detection.scoring import StoreScores, check_vocabulary, surprisals_of, weigh
 from logbert_engine.evaluation.comparison import Comparison, compare
 from logbert_engine.evaluation.detections import Detector, Sample, sample_of
 from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
@@ -25,7 +26,7 @@ from logbert_engine.models.device import choose
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError, EvaluationError
-from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.rundir.layout import run_above
 
 FLOORS = (
     ("unseen",),
@@ -57,6 +58,7 @@ def evaluate(
     normal_weight: float = 1.0,
     device: Device = "auto",
     seed: int = 0,
+    operator: int = 0,
     report: Report | None = None,
 ) -> Evaluation:
     """Score labelled sessions and compare what alarms with the labels, and with what simple rules alarm on.
@@ -69,6 +71,7 @@ def evaluate(
             anomalies than the stream.
         device: where to score.
         seed: of the bootstrap.
+        operator: answers of a simulated operator, who is shown the top of the list; 0: none.
         report: called with (phase, done, all).
 
     Raises:
@@ -91,9 +94,10 @@ def evaluate(
         )
     checked = _refuse_leaks(found, store, labelled)
     check_vocabulary(record, store, allow_unknown=True)
-    scores = score_store(
+    surprisals = surprisals_of(
         model, record, store, choose(device, "fp32").device, lambda done, total: say("scoring", done, total)
     )
+    scores = weigh(record, store, surprisals)
     of = np.asarray(store.sequence_of)[labelled]
     sample = sample_of(
         np.asarray(store.label)[labelled],
@@ -103,6 +107,17 @@ def evaluate(
         normal_weight=normal_weight,
     )
     detectors = _detectors(scores, record.calibration, budget, of)
+    if operator:
+        anomalous, sessions = true_answers(np.asarray(store.label)[labelled], of, store.n_unique)
+        detectors[1:1] = operate(
+            lambda taught: weigh(record, store, surprisals, taught),
+            lambda u: [store.events[i] for i in store.sequence(u)],
+            anomalous,
+            sessions,
+            of,
+            alarm_rate(record.calibration, budget),
+            operator,
+        )
     comparison = compare(
         sample,
         detectors,
@@ -151,9 +166,7 @@ def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -
     Raises:
         EvaluationError: there are some, or it was trained on sessions that are labelled anomalous.
     """
-    run = next(
-        (RunLayout(folder) for folder in checkpoint.parents if RunLayout(folder).config.is_file()), None
-    )
+    run = run_above(checkpoint)
     if run is None:
         return "not checked: the checkpoint lies in no run directory"
     config = read_config(run)

@@ -27,7 +27,7 @@ from logbert_engine.presets.types import View
 KEPT = 10_000
 """Most values kept of a statistic: a sample at even steps, the highest always among them."""
 _TAIL = 0.1
-"""Share of the ordinary sessions that the fall beyond the highest of them is read from."""
+"""Share of the ordinary sessions, those furthest out, that the tail is read from."""
 _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
 
@@ -70,21 +70,26 @@ def sample_of(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[fl
 
 
 def p_values(ordinary: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Conformal p-values, and beyond the highest ordinary value an exponential fall that keeps the order.
+    """Conformal p-values, and above the upper tenth of the ordinary values an exponential tail.
+
+    Means and maxima of surprisals, negative logarithms of probabilities, fall off about exponentially; the tail
+    serves to weigh statistics against one another further out than ordinary values can tell. Alarms do not rest on
+    it: they go by where the evidence lies among that of the ordinary sessions.
 
     Args:
         ordinary: [n] sorted.
         values: [U].
 
     Returns:
-        [U] in (0, 1]; at most 1 / (n + 1) only beyond the highest ordinary value.
+        [U] in (0, 1].
     """
     n = len(ordinary)
     p = (1 + n - np.searchsorted(ordinary, values, side="left")) / (n + 1)
     far = max(1, round(n * _TAIL))
-    scale = max(float((ordinary[n - far :] - ordinary[n - far]).mean()), 1e-6)
-    beyond = np.exp(-np.maximum(values - ordinary[-1], 0.0) / scale) / (n + 1)
-    found: NDArray[np.float64] = np.where(values > ordinary[-1], np.maximum(beyond, 1e-300), p)
+    start = float(ordinary[n - far])
+    scale = max(float((ordinary[n - far :] - start).mean()), 1e-6)
+    beyond = (far + 1) / (n + 1) * np.exp(-np.maximum(values - start, 0.0) / scale)
+    found: NDArray[np.float64] = np.where(values > start, np.maximum(beyond, 1e-300), p)
     return found
 
 
@@ -98,6 +103,8 @@ class Evidence:
     """[U] the lowest p-value: what sessions are ranked by."""
     which: list[str]
     """[U] the component that it comes from."""
+    rates: dict[str, float]
+    """Rule to the most of ordinary sessions that it alarms on."""
 
 
 def evidence_of(
@@ -129,17 +136,34 @@ def evidence_of(
             components.append(rule)
     values = np.stack(list(p.values()))
     return Evidence(
-        p=p, lowest=values.min(axis=0), which=[components[i] for i in values.argmin(axis=0).tolist()]
+        p=p,
+        lowest=values.min(axis=0),
+        which=[components[i] for i in values.argmin(axis=0).tolist()],
+        rates={rule: rate.upper for rule, rate in rates.items()},
     )
 
 
-def final_p(ordinary: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of ordinary sessions whose evidence is as strong: (1 + #{ordinary <= e}) / (n + 1).
+def final_p(ordinary: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
+    """The share of ordinary sessions whose evidence is as strong, (1 + #{ordinary <= e}) / (n + 1).
+
+    Where a rule alarms that is rarer among the ordinary sessions than these can resolve, because more of them tell
+    of it, the p-value is at most how rare it is.
 
     Args:
-        ordinary: [n] sorted evidence of ordinary sessions.
-        lowest: [U] evidence.
+        ordinary: [n] sorted evidence of held-out ordinary sessions.
+        evidence: of U sequences.
+
+    Returns:
+        [U].
     """
+    found = _ranked(ordinary, evidence.lowest)
+    for rule in FIRING:
+        if evidence.rates.get(rule, 1.0) <= 1 / (len(ordinary) + 1):
+            found = np.minimum(found, np.where(evidence.p[rule] < 1, evidence.rates[rule], 1.0))
+    return found
+
+
+def _ranked(ordinary: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = (1 + np.searchsorted(ordinary, lowest, side="right")) / (len(ordinary) + 1)
     return found
 
@@ -151,20 +175,22 @@ def alarm_rate(calibration: Calibration, budget: float) -> float:
     session.
     """
     n = len(calibration.evidence)
-    return max(1, math.floor(budget * (n + 1) + 1e-9) - _slack(calibration)) / (n + 1)
+    return max(1, math.floor(budget * (n + 1) + 1e-9)) / (n + 1)
 
 
 def alarming_share(calibration: Calibration, rate: float) -> float:
-    """The most of ordinary sessions that alarm up to a p-value: (1 + slack + #{ordinary: p <= rate}) / (n + 1)."""
-    ordinary = np.array(calibration.evidence)
-    alarms = int((final_p(ordinary, ordinary) <= rate).sum())
-    return min(1.0, (1 + _slack(calibration) + alarms) / (len(ordinary) + 1))
+    """The share of ordinary sessions that alarms up to a p-value.
 
-
-def _slack(calibration: Calibration) -> int:
-    """Steps by which final p-values can be too low: one for each statistic but the first.
-
-    A session is weighed with the held-out ones, and they without it. Were it among them, then in each further
-    statistic one more of them could lie as far out as it does.
+    It is (1 + #{ordinary: p <= rate}) / (n + 1), and the share that rules which are rarer than that can resolve
+    alarm on. Where none of the held-out ones does, and there are several statistics, it is one step more: each has
+    its tail from these very sessions, which lie a little less far out by it than others of their kind do.
     """
-    return max(0, len(calibration.statistics) - 1)
+    ordinary = np.array(calibration.evidence)
+    alarms = int((_ranked(ordinary, ordinary) <= rate).sum())
+    if not alarms and len(calibration.statistics) > 1:
+        alarms = 1
+    rules = (Rate(*counts) for rule, counts in calibration.rules.items() if rule in FIRING)
+    fired = sum(
+        rule.alarms / rule.sessions for rule in rules if rule.upper <= min(rate, 1 / (len(ordinary) + 1))
+    )
+    return min(1.0, (1 + alarms) / (len(ordinary) + 1) + fired)

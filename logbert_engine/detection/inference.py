@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import false_alarm_rate
+from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.evidence import alarm_rate, alarming_share
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
@@ -22,12 +24,16 @@ from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError
 from logbert_engine.protocol.locations import resolved_path
-from logbert_engine.protocol.messages import SessionResult
+from logbert_engine.protocol.results import SessionResult
 from logbert_engine.rundir.atomic import only_over, replacing, write_file
+from logbert_engine.triage.of_run import verdicts_for
+from logbert_engine.triage.verdicts import Verdicts
 
 DEFAULT_BUDGET = 0.001
 DETAILED_RANKS = 1000
 """The first of the list keep every position, as all alarms do."""
+BESIDE_RANKS = 200
+"""The first of the list are laid beside the nearest ordinary session."""
 POSITIONS_DETAILED, POSITIONS_BRIEF = 12, 1
 
 Report = Callable[[str, int, int], None]
@@ -46,6 +52,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     budget: float | None
     false_alarm_rate: float
     """Share of ordinary sessions that alarm, by the held-out ones: (1 + above) / (n + 1)."""
+    silenced: int = 0
+    """Sessions that would alarm but for a verdict."""
     components: dict[str, int]
     """Alarms by the kind of evidence that they come from."""
     calibration_sessions: int
@@ -101,8 +109,14 @@ def infer(
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown)
+    judged = verdicts_for(found)
     scores = score_store(
-        model, record, store, compute.device, lambda done, total: say("scoring", done, total)
+        model,
+        record,
+        store,
+        compute.device,
+        lambda done, total: say("scoring", done, total),
+        taught=judged.taught(),
     )
     if threshold is None and budget is None:
         budget = DEFAULT_BUDGET
@@ -117,12 +131,14 @@ def infer(
         limit = alarm_rate(record.calibration, budget)
         alarms, odd = scores.p <= limit, -np.log10(scores.evidence.lowest)
         rate = alarming_share(record.calibration, limit)
-    verdicts = Verdicts(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
+    limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
+    tally = _Tally()
     say("writing", 0, store.n_sessions)
     with replacing(output) as file:
         encoder = msgspec.json.Encoder()
         between = b"[\n"
-        for result in results(store, scores, record, verdicts):
+        for result in results(store, scores, record, limits, judged):
+            tally.add(result)
             file.write(between + encoder.encode(result))
             between = b",\n"
         file.write(b"\n]\n")
@@ -133,11 +149,12 @@ def infer(
         output=str(output),
         sessions=store.n_sessions,
         distinct=store.n_unique,
-        anomalies=int(alarms[store.sequence_of].sum()),
+        anomalies=tally.anomalies,
+        silenced=tally.silenced,
         threshold=threshold,
         budget=budget,
         false_alarm_rate=rate,
-        components=_alarms_by_component(store, scores, alarms),
+        components=dict(tally.components.most_common()),
         calibration_sessions=record.calibration.sessions,
         mean=float(by_session.mean()),
         deviation=float(by_session.std()),
@@ -171,7 +188,7 @@ def _writable(output: Path, files: list[Path]) -> Path:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Limits:
     """Which of a store's distinct sequences alarm, and in which order they are shown."""
 
     alarms: NDArray[np.bool_]
@@ -181,39 +198,59 @@ class Verdicts:
     budget: float | None
 
 
-def _alarms_by_component(store: Store, scores: StoreScores, alarms: NDArray[np.bool_]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for sequence in np.flatnonzero(alarms).tolist():
-        component = scores.evidence.which[sequence]
-        found[component] = found.get(component, 0) + int(store.counts[sequence])
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+@dataclass
+class _Tally:
+    """What the sessions come to as they are written."""
+
+    anomalies: int = 0
+    silenced: int = 0
+    components: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: SessionResult) -> None:
+        self.silenced += result.silenced
+        if result.is_anomaly:
+            self.anomalies += 1
+            self.components[result.component] += 1
 
 
 def results(
-    store: Store, scores: StoreScores, record: ModelRecord, verdicts: Verdicts
+    store: Store, scores: StoreScores, record: ModelRecord, limits: Limits, judged: Verdicts
 ) -> Iterator[SessionResult]:
-    """The sessions of a store, ranked; equally odd sessions in order of time."""
+    """The sessions of a store, ranked; equally odd sessions in order of time. What people judged decides."""
+    assert record.normals is not None  # as it was scored with
+    comparing = Comparing(record.normals, record.vocabulary)
     explained: dict[int, Explained] = {}
     explained_odd = float("nan")
-    ranked = np.argsort(-verdicts.odd[store.sequence_of], kind="stable")
+    ranked = np.argsort(-limits.odd[store.sequence_of], kind="stable")
     for rank, session in enumerate(ranked.tolist()):
         sequence = int(store.sequence_of[session])
-        odd, alarm = float(verdicts.odd[sequence]), bool(verdicts.alarms[sequence])
+        odd, alarm = float(limits.odd[sequence]), bool(limits.alarms[sequence])
         detailed = alarm or rank < DETAILED_RANKS
         if sequence not in explained:
             if odd != explained_odd:  # identical sessions are equally odd, so they stand together
                 explained.clear()
                 explained_odd = odd
             most = POSITIONS_DETAILED if detailed else POSITIONS_BRIEF
-            explained[sequence] = explain(store, scores, record, sequence, most)
+            explained[sequence] = explain(
+                store,
+                scores,
+                record,
+                comparing,
+                sequence,
+                most=most,
+                detailed=detailed,
+                beside=rank < BESIDE_RANKS,
+            )
         why = explained[sequence]
         label = int(store.label[session])
+        name = store.session_id(session)
+        verdict = judged.of(name, why.signature)
         yield SessionResult(
-            session_id=store.session_id(session),
+            session_id=name,
             anomaly_score=round(float(scores.score[sequence]), 6),
-            is_anomaly=alarm,
-            threshold=verdicts.threshold,
-            budget=verdicts.budget,
+            is_anomaly=alarm if verdict is None else verdict.verdict == "anomaly",
+            threshold=limits.threshold,
+            budget=limits.budget,
             p_value=float(scores.p[sequence]),
             evidence=round(-math.log10(float(scores.evidence.lowest[sequence])), 4),
             component=scores.evidence.which[sequence],
@@ -229,4 +266,9 @@ def results(
             highest=why.positions if detailed else why.positions[:POSITIONS_BRIEF],
             event_sequence=why.events if detailed else None,
             surprisals=why.surprisals if detailed else None,
+            nearest=why.nearest,
+            signature=why.signature if detailed else "",
+            verdict=verdict.verdict if verdict is not None else "",
+            silenced=alarm and verdict is not None and verdict.verdict != "anomaly",
+            counts=why.counts,
         )

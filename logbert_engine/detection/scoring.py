@@ -14,7 +14,8 @@ from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import anomaly_scores
 from logbert_engine.detection.evidence import Evidence, evidence_of, final_p, statistics_of
 from logbert_engine.detection.rules import Findings, Rate, Rules
-from logbert_engine.models.checkpoint import ModelRecord
+from logbert_engine.detection.teaching import Taught, learn, passed_over
+from logbert_engine.models.checkpoint import Calibration, ModelRecord
 from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
 from logbert_engine.models.vocabulary import UNK
@@ -67,8 +68,32 @@ def score_store(
     store: Store,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
+    taught: Taught = (),
 ) -> StoreScores:
     """Score every distinct sequence of a store.
+
+    Args:
+        model: to score with.
+        record: of the model.
+        store: what is scored.
+        device: where.
+        progress: called with sequences done and all, over the views.
+        taught: sequences that people judged normal.
+
+    Raises:
+        CheckpointError: the checkpoint has no calibration.
+    """
+    return weigh(record, store, surprisals_of(model, record, store, device, progress), taught)
+
+
+def surprisals_of(
+    model: MaskedModel,
+    record: ModelRecord,
+    store: Store,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[View, Surprisals]:
+    """The surprisal of every event of a store, in each view that the model has.
 
     An event that training never saw has at least the highest surprisal that a calibration event had: a model
     cannot be trusted to be surprised by what it has no row for.
@@ -76,11 +101,7 @@ def score_store(
     Raises:
         CheckpointError: the checkpoint has no calibration.
     """
-    calibration = record.calibration
-    if calibration is None or record.normals is None:
-        raise CheckpointError(
-            "the checkpoint has no calibration; use a best_model.pt or epoch file of a run."
-        )
+    calibration = _calibration(record)
     everything = np.arange(store.n_sessions, dtype=np.int64)
     pieces = pieces_of(store, everything, record.room or longest_input(model))
     scorer = Scorer(model.to(device), record.vocabulary, store, device, top=EXPECTED)
@@ -93,9 +114,30 @@ def score_store(
 
         found[view] = scorer.score(pieces, view, say)
         raise_unknown(found[view], scorer.unknown(found[view]), calibration.highest[view])
+    return found
+
+
+def weigh(
+    record: ModelRecord, store: Store, found: Mapping[View, Surprisals], taught: Taught = ()
+) -> StoreScores:
+    """What the surprisals of a store's sequences, and the rules, come to.
+
+    Args:
+        record: of the model.
+        store: that was scored.
+        found: view to surprisals.
+        taught: sequences that people judged normal: their events are no surprise any more, and the rules know them.
+
+    Raises:
+        CheckpointError: the checkpoint has no calibration.
+    """
+    calibration = _calibration(record)
+    assert record.normals is not None
+    lesson = learn(record.vocabulary, store.events, record.normals, taught)
+    tokens = lesson.lookup[store.tokens].astype(np.int32)
+    found = {view: passed_over(each, tokens >= lesson.first_taught) for view, each in found.items()}
     mean = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
-    tokens = record.vocabulary.lookup(store.events)[store.tokens].astype(np.int32)
-    findings = Rules(record.normals).find(tokens, np.asarray(store.offsets))
+    findings = Rules(lesson.normals).find(tokens, np.asarray(store.offsets))
     rates = {rule: Rate(*counts) for rule, counts in calibration.rules.items()}
     evidence = evidence_of(statistics_of(found), findings, calibration.statistics, rates)
     return StoreScores(
@@ -104,5 +146,13 @@ def score_store(
         score=anomaly_scores(calibration, mean),
         findings=findings,
         evidence=evidence,
-        p=final_p(np.array(calibration.evidence), evidence.lowest),
+        p=final_p(np.array(calibration.evidence), evidence),
     )
+
+
+def _calibration(record: ModelRecord) -> Calibration:
+    if record.calibration is None or record.normals is None:
+        raise CheckpointError(
+            "the checkpoint has no calibration; use a best_model.pt or epoch file of a run."
+        )
+    return record.calibration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from logbert_engine.protocol.messages import EventScore
+from logbert_engine.protocol.results import EventScore
 
 EventId = int | str
 _LONGEST_TEMPLATE = 48

@@ -9,7 +9,7 @@ from typing import Literal
 from logbert_engine.detection.wording import named, reason
 from logbert_engine.explanation.counts import CountRow
 from logbert_engine.explanation.lengths import LengthRow
-from logbert_engine.protocol.messages import EventScore
+from logbert_engine.protocol.results import EventScore
 
 Component = Literal["order", "bag", "unseen", "counts", "end", "length", "distance"]
 
@@ -57,7 +57,7 @@ def sentence(evidence: Evidence, templates: Mapping[str, str]) -> str:
 
 
 def _what(evidence: Evidence, templates: Mapping[str, str]) -> str:
-    if evidence.component == "unseen" and evidence.unseen:
+    if evidence.unseen and (evidence.component == "unseen" or evidence.top.event in evidence.unseen):
         return reason(evidence.top, list(evidence.unseen), evidence.length, templates)
     if evidence.component == "counts" and evidence.counts:
         return _counts(evidence.counts, templates)

@@ -30,6 +30,7 @@ def preset_info(preset: Preset) -> PresetInfo:
         sample_ratio=preset.data.sample_ratio,
         max_files=preset.data.max_files,
         epochs=stages.epochs,
+        stage_steps=preset.training.stage_steps,
         batch=preset.training.batch,
         batch_by_ratio=list(preset.training.batch_by_ratio),
         nproc=preset.workers.nproc,

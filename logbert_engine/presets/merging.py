@@ -43,10 +43,12 @@ FLAGS = (
     Flag("--nproc", "nproc", ("workers", "nproc")),
     Flag("--device", "device", ("device",)),
     Flag("--seed", "seed", ("seed",)),
+    Flag("--evaluate", "evaluate", ("evaluate",)),
 )
 
 _SETTABLE = ("model", "data", "training", "stages", "memory", "workers", "device", "seed")
 _BATCH: KeyPath = ("training", "batch")
+_STAGE_STEPS: KeyPath = ("training", "stage_steps")
 _BATCHES: KeyPath = ("training", "batch_by_ratio")
 _ELSEWHERE: dict[KeyPath, str] = {
     ("data", "path"): "use --data",
@@ -86,7 +88,9 @@ def resolve(spec: RunSpec) -> RunConfig:
         if flag.field == "pretrained":
             _set_pretrained(config, spec, isinstance(preset.model, Encoder))
         else:
-            _put(config, flag.path, value)
+            _put(config, flag.path, _absolute(value, flag.name) if flag.field == "evaluate" else value)
+        if flag.field == "epochs_per_stage":
+            _put(config, _STAGE_STEPS, 0)  # who asks for epochs means so many times through the sessions
         origins[flag.path] = f"{flag.name} {value}" if flag.field != "progressive" else _progressive(value)
     for text in spec.overrides:
         path = _override(config, text)

@@ -111,6 +111,9 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
     duplicate_weight: Positive = 4
     """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
+    stage_steps: NotNegative = 0
+    """Optimizer steps that a stage is to have, about: few sessions are gone through more than once an epoch, and many
+    get fewer epochs. 0: epochs alone count, as they do with ``--epochs-per-stage``."""
     log_every: Positive = 10
     """Optimizer steps between two metrics."""
     save_minutes: PositiveFloat = 5.0
@@ -194,3 +197,5 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     seed: Seed
     hardware: Hardware
     documented: dict[str, str] = {}
+    evaluate: str | None = None
+    """Labelled sessions that each stage's best model is evaluated on, for the record alone."""

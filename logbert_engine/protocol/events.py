@@ -35,6 +35,8 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ratio: float
     """Share of the training sessions, 0 to 1."""
     epochs: int
+    passes: int = 1
+    """Times that an epoch goes through the sessions."""
     sessions: int = 0
     """Sessions in the stage's sample; 0 until the data has been read."""
     unique: int = 0
@@ -183,6 +185,21 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     best: bool
 
 
+class Quality(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a stage's best model finds among labelled sessions, at the default budget of alarms."""
+
+    sessions: int
+    anomalies: int
+    f1: float | None = None
+    average_precision: float | None = None
+    false_alarm_rate: float | None = None
+    intervals: dict[str, tuple[float, float]] = {}
+    """Measure to the ends of its 95% interval."""
+    floor: str = ""
+    """The simple rule of highest F1 on the same sessions."""
+    floor_f1: float | None = None
+
+
 class StageEnded(Event, frozen=True, kw_only=True):
     """A stage is complete: its best model is on disk and checksummed."""
 
@@ -197,6 +214,8 @@ class StageEnded(Event, frozen=True, kw_only=True):
     peak_device_mb: float | None = None
     checkpoint: str
     sha256: str
+    quality: Quality | None = None
+    """Where the run names labelled sessions."""
 
 
 class Log(Event, frozen=True, kw_only=True):

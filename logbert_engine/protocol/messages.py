@@ -106,6 +106,8 @@ class PresetInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     """0: all."""
     epochs: int
     """Per stage when progressive."""
+    stage_steps: int = 0
+    """Optimizer steps that a stage is to have, about, in at most so many epochs; 0: epochs alone count."""
     batch: int
     batch_by_ratio: list[tuple[float, int]] = []
     """Batches that follow the stages: a share of the data, and the batch from that share on. Empty: ``batch``."""
@@ -172,6 +174,8 @@ class RunSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Processes that train together, one a device."""
     device: Literal["auto", "cpu", "mps", "cuda"] | None = None
     seed: int | None = None
+    evaluate: str | None = None
+    """Labelled sessions that each stage is evaluated on, for the record alone."""
     overrides: list[str] = []
     """``path.to.key=value``, applied last."""
 
@@ -296,116 +300,6 @@ class InferenceProgress(msgspec.Struct, kw_only=True, omit_defaults=True):
     total: int
     state: Literal["running", "finished", "failed"] = "running"
     message: str = ""
-
-
-class EventScore(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A position of a session, with what the model expected there."""
-
-    position: int
-    """Counts from 0."""
-    event: int | str
-    surprisal: float
-    """Nats, natural logarithm."""
-    expected: list[tuple[int | str, float]] = []
-    """Likeliest events with their probabilities, likeliest first."""
-
-
-class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A record of ``results.json``."""
-
-    session_id: int | str
-    anomaly_score: float
-    """Robust z of the session's log surprisal among the calibration sessions."""
-    is_anomaly: bool
-    surprisal: float
-    """Mean over the session's events, nats."""
-    length: int
-    reason: str
-    """One sentence: which event surprised most and what was expected."""
-    threshold: float | None = None
-    """Of ``anomaly_score``, where one was given."""
-    budget: float | None = None
-    """Share of ordinary sessions that may alarm, where there is no threshold."""
-    p_value: float = 1.0
-    """Share of ordinary sessions with evidence as strong, by the held-out ones."""
-    evidence: float = 0.0
-    """-log10 of the lowest p-value among the statistics and rules: what sessions are ranked by."""
-    component: str = ""
-    """The kind of evidence that it comes from."""
-    identical: int = 1
-    """Sessions of this input with the same sequence."""
-    unseen_events: int = 0
-    """Events of the session that training never saw."""
-    service_name: str | None = None
-    timestamp: str | None = None
-    file: str = ""
-    label: int | None = None
-    highest: list[EventScore] = []
-    """The positions of highest surprisal, highest first."""
-    event_sequence: list[int | str] | None = None
-    """Only with details (alarms and the top of the list)."""
-    surprisals: list[float] | None = None
-    """One a position, only with details."""
-
-
-class ReadResults(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """``read_results``: a page of a results file, ranked by score, highest first."""
-
-    output: str
-    offset: int = 0
-    most: int = 200
-
-
-class ResultRow(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A row of the ranked list: a ``SessionResult`` without its positions."""
-
-    rank: int
-    session_id: int | str
-    anomaly_score: float
-    is_anomaly: bool
-    length: int
-    reason: str
-    p_value: float = 1.0
-    component: str = ""
-    identical: int = 1
-    unseen_events: int = 0
-    service_name: str | None = None
-    timestamp: str | None = None
-    label: int | None = None
-
-
-class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Answer to ``read_results``."""
-
-    output: str
-    total: int
-    anomalies: int
-    mean: float
-    deviation: float
-    lowest: float
-    highest: float
-    offset: int
-    rows: list[ResultRow]
-    threshold: float | None = None
-    budget: float | None = None
-    false_alarm_rate: float | None = None
-    """Share of ordinary sessions that alarm, by the held-out ones; None where not known."""
-
-
-class ReadResult(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """``read_result``: one session by its rank (from 0), whole."""
-
-    output: str
-    rank: int
-
-
-class ResultDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Answer to ``read_result``."""
-
-    rank: int
-    session: SessionResult
-    templates: dict[str, str] = {}
-    """Texts of the events that occur in it or were expected, where known; keys are event ids as text."""
 
 
 class CheckpointInfo(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import results
 
 
 class Nothing(msgspec.Struct):
@@ -65,8 +66,10 @@ METHODS: dict[str, Method] = {
     "inference_options": Method(m.RunRef, m.InferenceOptions),
     "start_inference": Method(m.InferSpec, m.InferenceRef),
     "cancel_inference": Method(m.InferenceRef, m.Done),
-    "read_results": Method(m.ReadResults, m.ResultsPage),
-    "read_result": Method(m.ReadResult, m.ResultDetail),
+    "read_results": Method(results.ReadResults, results.ResultsPage),
+    "read_result": Method(results.ReadResult, results.ResultDetail),
+    "give_verdict": Method(results.GiveVerdict, m.Done),
+    "undo_verdict": Method(results.UndoVerdict, m.Done),
     "shutdown": Method(Nothing, m.Done),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from logbert_engine.protocol.events import BackedOff
+from logbert_engine.protocol.events import BackedOff, Quality
 from logbert_engine.protocol.messages import PresetInfo
 from logbert_engine.protocol.runstate import RunState
 
@@ -75,3 +75,23 @@ def wanted_processes(nproc: int | Literal["auto"]) -> str:
     if nproc == "auto":
         return "one for each CUDA device"
     return "1" if nproc == 1 else f"{nproc}, together"
+
+
+def quality_words(quality: Quality) -> str:
+    """The figures, beside those of the best simple rule."""
+    words = [
+        f"{name} {value:.3f}{_between(quality, key)}"
+        for name, key, value in (
+            ("F1", "f1", quality.f1),
+            ("average precision", "average_precision", quality.average_precision),
+        )
+        if value is not None
+    ]
+    if quality.floor_f1 is not None:
+        words.append(f"F1 of the best simple rule ({quality.floor}) {quality.floor_f1:.3f}")
+    return ", ".join(words)
+
+
+def _between(quality: Quality, key: str) -> str:
+    interval = quality.intervals.get(key)
+    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval is not None else ""

@@ -167,6 +167,11 @@ class RunLayout:
         return self.root / ".reserve"
 
     @property
+    def triage(self) -> Path:
+        """``triage.sqlite``: the verdicts of people."""
+        return self.root / "triage.sqlite"
+
+    @property
     def rejected(self) -> Path:
         """``rejected.ndjson``."""
         return self.root / "rejected.ndjson"
@@ -208,3 +213,9 @@ class RunLayout:
         for stage in self.stages():
             found.extend(sorted(stage.logs.glob("*.log"), reverse=True))
         return found
+
+
+def run_above(path: Path) -> RunLayout | None:
+    """The run directory that a path lies in, or is; None where there is none."""
+    folders = (path, *path.parents)
+    return next((RunLayout(folder) for folder in folders if RunLayout(folder).config.is_file()), None)

@@ -44,6 +44,24 @@ def micro_batch_for(training: Training, ratio: float, cap: int = 0) -> int:
     return min(micro, cap) if cap else micro
 
 
+def rounds_of(training: Training, epochs: int, steps: int) -> tuple[int, int]:
+    """How often a stage goes through its sessions.
+
+    Args:
+        training: settings of the run.
+        epochs: of a stage, by the settings.
+        steps: optimizer steps of one pass through the sessions.
+
+    Returns:
+        Epochs, at most as many, and passes in each, so that there are about ``stage_steps`` steps.
+    """
+    if not training.stage_steps:
+        return epochs, 1
+    passes = max(1, round(training.stage_steps / steps))
+    epochs = min(epochs, passes)
+    return epochs, max(1, round(passes / epochs))
+
+
 def decisive(training: Training) -> Training:
     """The settings, with those that change nothing about the weights put to their defaults."""
     plain = Training()

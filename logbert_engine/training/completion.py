@@ -8,6 +8,7 @@ from datetime import datetime
 
 from logbert_engine.models.checkpoint import Calibration, ModelRecord, export, load_model, save_model
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.protocol import wording
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import EpochEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
@@ -17,6 +18,7 @@ from logbert_engine.training.context import RunContext
 from logbert_engine.training.origin import forget_exact_state
 from logbert_engine.training.plan import StageMetrics, stage_ended, write_metrics
 from logbert_engine.training.position import Position
+from logbert_engine.training.quality import quality_of
 from logbert_engine.training.validation import validate
 
 
@@ -128,6 +130,7 @@ def end_stage(
     with context.wishes.heart.kept():
         export(layout.exported, best, record)
         digest = sha256_of(layout.best)
+        quality = quality_of(context, layout)
     metrics = StageMetrics(
         stage=plan.index,
         name=plan.name,
@@ -153,6 +156,7 @@ def end_stage(
         started_at=position.started_at,
         finished_at=datetime.now().isoformat(timespec="seconds"),
         figures={"step": list(position.steps), "loss": list(position.losses), "lr": list(position.rates)},
+        quality=quality,
     )
     write_metrics(layout, metrics)
     forget_exact_state(layout)
@@ -162,4 +166,6 @@ def end_stage(
         f"{plan.name}: complete in {metrics.seconds:,.0f} s, best epoch {position.best_epoch} "
         f"with valid loss {position.best_valid_loss:.4f}, peak memory {position.peak_rss_mb:,.0f} MB",
     )
+    if quality is not None:
+        context.recorder.log("info", f"{plan.name}, on labelled sessions: {wording.quality_words(quality)}")
     context.recorder.sync()

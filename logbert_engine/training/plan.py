@@ -9,7 +9,7 @@ import msgspec
 
 from logbert_engine.presets.types import RunConfig, Stages
 from logbert_engine.protocol.errors import PresetError, RunError
-from logbert_engine.protocol.events import StageEnded, StagePlan
+from logbert_engine.protocol.events import Quality, StageEnded, StagePlan
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.checksums import recorded, replacing_checked
 from logbert_engine.rundir.layout import RunLayout, StageLayout, stage_name
@@ -77,6 +77,8 @@ class StageMetrics(msgspec.Struct, kw_only=True, frozen=True):
     finished_at: str
     figures: dict[str, list[float | int | None]]
     """Columns of the stage's curve: step, loss, lr."""
+    quality: Quality | None = None
+    """On the labelled sessions that the run names, where it does."""
 
 
 def stage_ended(metrics: StageMetrics) -> StageEnded:
@@ -93,6 +95,7 @@ def stage_ended(metrics: StageMetrics) -> StageEnded:
         peak_device_mb=metrics.peak_device_mb,
         checkpoint=metrics.checkpoint,
         sha256=metrics.sha256,
+        quality=metrics.quality,
     )
 
 

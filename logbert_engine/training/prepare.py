@@ -45,6 +45,8 @@ def prepare(spec: RunSpec) -> RunLayout:
     if config.workers.nproc != "auto":
         check_count(config.workers.nproc)
     session_files(Path(config.data.path), config.data.max_files)
+    if config.evaluate is not None:
+        session_files(Path(config.evaluate))
     if not spec.run_dir:
         raise RunError("--run-dir is empty; name a directory.")
     if not spec.run_dir.isprintable() and any("\udc80" <= c <= "\udcff" for c in spec.run_dir):

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from logbert_engine.presets.types import RunConfig
+from logbert_engine.protocol import wording
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
@@ -31,6 +32,12 @@ class RunResults(msgspec.Struct, kw_only=True, frozen=True):
     documented: dict[str, str]
     """What the source documents expect of the preset: theirs, not measured."""
     stages: list[StageMetrics]
+    enough: str | None = None
+    """The stage after which more sessions lowered the validation loss by less than ``GAIN``; None where none is."""
+
+
+GAIN = 0.01
+"""Share of the validation loss."""
 
 
 def collect(run: RunLayout, config: RunConfig, plans: list[StagePlan]) -> RunResults:
@@ -53,7 +60,17 @@ def collect(run: RunLayout, config: RunConfig, plans: list[StagePlan]) -> RunRes
         written_at=datetime.now().isoformat(timespec="seconds"),
         documented=config.documented,
         stages=stages,
+        enough=enough_of(valued),
     )
+
+
+def enough_of(stages: list[StageMetrics]) -> str | None:
+    """The first stage after which none has a validation loss lower by ``GAIN``; None where that is the last."""
+    losses = [stage.best_valid_loss or 0.0 for stage in stages]
+    for i in range(len(stages) - 1):
+        if min(losses[i + 1 :]) > losses[i] * (1 - GAIN):
+            return stages[i].name
+    return None
 
 
 def duration(seconds: float) -> str:
@@ -97,6 +114,15 @@ def summary_text(results: RunResults) -> str:
     ]
     if results.best_stage is not None:
         lines.append(f"lowest validation loss: {results.best_valid_loss:.4f} at {results.best_stage}")
+    if results.enough is not None:
+        lines.append(
+            f"after {results.enough} more sessions lowered the validation loss by less than {GAIN:.0%}"
+        )
+    lines += [
+        f"{stage.name} on labelled sessions: {wording.quality_words(stage.quality)}"
+        for stage in results.stages
+        if stage.quality is not None
+    ]
     if results.documented:
         expected = "; ".join(f"{key} {value}" for key, value in results.documented.items())
         lines.append(f"the source documents expect (theirs, not measured): {expected}")

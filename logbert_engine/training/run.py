@@ -31,7 +31,7 @@ from logbert_engine.protocol.events import (
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.batching import batch_for
+from logbert_engine.training.batching import batch_for, rounds_of
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.mending import mend
 from logbert_engine.training.origin import forget_exact_state
@@ -217,13 +217,18 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
     """The plan with the sizes that the data gives it."""
     sessions = stage_sample(context.split.train, plan.ratio, context.config.seed)
     pieces = pieces_of(context.store, sessions, context.room)
-    batch = batch_for(context.config.training, plan.ratio)
-    steps = plan.epochs * steps_per_epoch(pieces, batch, context.config.training.duplicate_weight)
+    training = context.config.training
+    batch = batch_for(training, plan.ratio)
+    of_pass = steps_per_epoch(pieces, batch, training.duplicate_weight)
+    epochs, passes = rounds_of(training, plan.epochs, of_pass)
+    steps = epochs * steps_per_epoch(pieces, batch, training.duplicate_weight, passes)
     stage = context.run.stage(plan.name)
     if complete(stage):
         steps = read_metrics(stage).steps
     unique = len(np.unique(pieces.sequence))
-    return msgspec.structs.replace(plan, sessions=len(sessions), unique=unique, steps=steps, batch=batch)
+    return msgspec.structs.replace(
+        plan, sessions=len(sessions), unique=unique, steps=steps, batch=batch, epochs=epochs, passes=passes
+    )
 
 
 def _vocabulary(run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split) -> Vocabulary:

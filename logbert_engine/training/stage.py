@@ -172,6 +172,7 @@ class StageTrainer:
             seed=self._context.config.seed,
             stage=plan.index,
             epoch=epoch,
+            passes=plan.passes,
             views=self._context.sizes.views,
         )
         before = (epoch - 1) * len(epoch_plan)

@@ -16,8 +16,8 @@ from logbert_engine.protocol.errors import TriageError
 from logbert_engine.triage.opening import damaged, is_there, opened_to_read, opened_to_write
 from logbert_engine.triage.verdicts import Change, Judgement, Target, Verdict, Verdicts, check, holding
 
-_COLUMNS = "seq, act, at, who, target_kind, target, verdict, note, until, undoes"
-_INSERT = f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = "seq, act, at, who, target_kind, target, verdict, note, until, events, undoes"
+_INSERT = f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OF_LAST_ACT = f"""
 SELECT {_COLUMNS} FROM changes AS given
 WHERE who = :who AND undoes IS NULL AND act = (
@@ -54,6 +54,7 @@ class Triage:
         who: str,
         note: str = "",
         until: float | None = None,
+        events: Sequence[int | str] | None = None,
         now: float | None = None,
     ) -> Change:
         """Give a verdict.
@@ -64,9 +65,11 @@ class Triage:
             who: name of the user.
             note: why, for people to read.
             until: end of a ``suppress``, seconds since 1970 UTC.
+            events: of the signature, to learn from.
             now: the time of the verdict; the clock's when None.
         """
-        judgement = Judgement(target=target, verdict=verdict, note=note, until=until)
+        kept = tuple(events) if events is not None else None
+        judgement = Judgement(target=target, verdict=verdict, note=note, until=until, events=kept)
         return self.record_many([judgement], who=who, now=now)[0]
 
     def record_many(
@@ -90,6 +93,7 @@ class Triage:
                     verdict=judgement.verdict,
                     note=_storable(judgement.note),
                     until=judgement.until,
+                    events=judgement.events,
                 )
                 for seq, judgement in enumerate(judgements, first)
             ]
@@ -139,7 +143,7 @@ class Triage:
 
     def _read(self, rows: Iterable[tuple[Any, ...]]) -> list[Change]:
         changes = []
-        for seq, act, when, who, kind, target, verdict, note, until, undoes in rows:
+        for seq, act, when, who, kind, target, verdict, note, until, events, undoes in rows:
             try:
                 raw = {
                     "seq": seq,
@@ -150,6 +154,7 @@ class Triage:
                     "verdict": verdict,
                     "note": note,
                     "until": until,
+                    "events": json.loads(events) if events is not None else None,
                     "undoes": undoes,
                 }
                 changes.append(msgspec.convert(raw, Change))
@@ -177,6 +182,7 @@ def _insert(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
                 change.verdict,
                 change.note,
                 change.until,
+                json.dumps(change.events) if change.events is not None else None,
                 change.undoes,
             )
             for change in changes

@@ -32,6 +32,7 @@ CREATE TABLE changes (
     verdict TEXT NOT NULL CHECK (verdict IN ('normal', 'anomaly', 'ignore', 'suppress')),
     note TEXT NOT NULL,
     until REAL,
+    events TEXT, -- JSON, of a signature
     undoes INTEGER UNIQUE REFERENCES changes (seq)
 );
 CREATE INDEX changes_by_target ON changes (target_kind, target);

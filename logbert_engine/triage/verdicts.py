@@ -39,6 +39,8 @@ class Judgement(msgspec.Struct, kw_only=True, frozen=True):
     note: str = ""
     until: float | None = None
     """For ``suppress``: when it ends, seconds since 1970 UTC."""
+    events: tuple[int | str, ...] | None = None
+    """Those of the signature, so that it can be learned from."""
 
 
 class Change(msgspec.Struct, kw_only=True, frozen=True):
@@ -56,6 +58,7 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
     """Given; of an undo, the one taken back."""
     note: str = ""
     until: float | None = None
+    events: tuple[int | str, ...] | None = None
     undoes: int | None = None
     """The ``seq`` that this change takes back; None: it gives a verdict."""
 
@@ -70,6 +73,11 @@ class Verdicts:
     def of(self, session: int | str, signature: str) -> Change | None:
         """The verdict on a session: its own one, else that on its signature, else None."""
         return self.by_session.get(session) or self.by_signature.get(signature)
+
+    def taught(self) -> list[tuple[int | str, ...]]:
+        """The sequences that are judged normal, as far as their events were kept; in the order of the verdicts."""
+        normal = [change for change in self.by_signature.values() if change.verdict == "normal"]
+        return [change.events for change in sorted(normal, key=lambda c: c.seq) if change.events]
 
 
 def signature(events: Sequence[int | str]) -> str:
@@ -122,6 +130,10 @@ def check(judgement: Judgement, now: float) -> None:
         raise TriageError(f"{target.id!r} is not a session id; that is a number or a text.")
     if target.kind == "signature" and not (isinstance(target.id, str) and _SIGNATURE.fullmatch(target.id)):
         raise TriageError(f"{target.id!r} is not a signature; that is 64 hex digits.")
+    if judgement.events is not None and (
+        target.kind != "signature" or signature(judgement.events) != target.id
+    ):
+        raise TriageError("the events are not those of the signature.")
     if verdict == "ignore" and target.kind == "signature":
         raise TriageError(
             "ignore is for one session only; on a signature choose normal, or suppress with a time."

@@ -12,12 +12,13 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 
 from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import results
 from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import ago, count, size
 from logbert_tui.keys import Where, bindings
-from logbert_tui.screens.console import ConsoleScreen
 from logbert_tui.screens.inference_fields import InferenceForm
+from logbert_tui.screens.judging import JudgingScreen
 from logbert_tui.screens.session import SessionScreen
 from logbert_tui.state import Part
 from logbert_tui.widgets.cells import clean, fit
@@ -86,7 +87,7 @@ class Titles(Lines):
 class Summary(Lines):
     """What the results come to."""
 
-    page: m.ResultsPage | None = None
+    page: results.ResultsPage | None = None
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
         """As many rows as they need."""
@@ -96,7 +97,7 @@ class Summary(Lines):
 class Reason(Lines):
     """The whole reason of the session that the cursor is on, which its row may have cut."""
 
-    result: m.ResultRow | None = None
+    result: results.ResultRow | None = None
 
     def build(self, width: int, height: int, /) -> Sequence[Row]:
         """As many rows as there are."""
@@ -112,7 +113,7 @@ class Reason(Lines):
         return [*head, *(((" " + line, "warn" if row.is_anomaly else ""),) for line in lines)]
 
 
-class InferenceScreen(ConsoleScreen):
+class InferenceScreen(JudgingScreen):
     """Scores sessions and shows them ranked; earlier results are opened without scoring again."""
 
     WHERE: ClassVar[Where] = "inference"
@@ -134,8 +135,8 @@ class InferenceScreen(ConsoleScreen):
             setup.border_title = "score sessions"
             yield InferenceForm()
             yield Lines(id="progress")
-        with Vertical(id="results", classes="panel") as results:
-            results.border_title = "results"
+        with Vertical(id="results", classes="panel") as found:
+            found.border_title = "results"
             yield Summary()
             yield Titles()
             yield LineList(id="ranked", empty=NO_RUN)
@@ -165,6 +166,7 @@ class InferenceScreen(ConsoleScreen):
         """Checkpoints may have been written while another screen was shown."""
         super().on_screen_resume()
         self._load_options()
+        self.after_verdict()
 
     def _load_options(self) -> None:
         if self._run_dir:
@@ -189,15 +191,15 @@ class InferenceScreen(ConsoleScreen):
 
     # Results
 
-    def _fetch_into(self, output: str) -> tuple[Pages[m.ResultRow], list[m.ResultsPage]]:
+    def _fetch_into(self, output: str) -> tuple[Pages[results.ResultRow], list[results.ResultsPage]]:
         """Pages of a results file, and the first answer once it is there."""
-        answers: list[m.ResultsPage] = []
+        answers: list[results.ResultsPage] = []
 
-        async def fetch(offset: int, most: int) -> Sequence[m.ResultRow]:
-            rows: list[m.ResultRow] = []
+        async def fetch(offset: int, most: int) -> Sequence[results.ResultRow]:
+            rows: list[results.ResultRow] = []
             while len(rows) < most:
-                asked = m.ReadResults(output=output, offset=offset + len(rows), most=most - len(rows))
-                page: m.ResultsPage = await self.link.call("read_results", asked)
+                asked = results.ReadResults(output=output, offset=offset + len(rows), most=most - len(rows))
+                page: results.ResultsPage = await self.link.call("read_results", asked)
                 answers.append(page)
                 rows += page.rows
                 if not page.rows or offset + len(rows) >= page.total:
@@ -228,7 +230,7 @@ class InferenceScreen(ConsoleScreen):
         self._output = output
         self._show_results(first, ResultRows(pages, first))
 
-    def _show_results(self, page: m.ResultsPage | None, source: ResultRows | None = None) -> None:
+    def _show_results(self, page: results.ResultsPage | None, source: ResultRows | None = None) -> None:
         """Show the ranked list, or that there is none."""
         self.remove_class("-files")
         summary, titles = self.query_one(Summary), self.query_one(Titles)
@@ -347,6 +349,20 @@ class InferenceScreen(ConsoleScreen):
             await self.link.call("cancel_inference", running)
         except LogbertError as error:
             self.state.notice(str(error), "error")
+
+    # Verdicts
+
+    def judged_session(self) -> tuple[str, int] | None:
+        """The one that the cursor is on."""
+        ranked = self.query_one("#ranked", LineList)
+        there = isinstance(ranked.source, ResultRows) and ranked.source.count
+        return (self._output, ranked.cursor) if there and not self.has_class("-files") else None
+
+    def after_verdict(self) -> None:
+        """Others than the session of the cursor may be of the same events."""
+        ranked = self.query_one("#ranked", LineList)
+        if isinstance(ranked.source, ResultRows):
+            ranked.source.renew(ranked.cursor)
 
     # Keys
 

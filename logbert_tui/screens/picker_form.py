@@ -165,7 +165,7 @@ def placeholders(preset: PresetInfo) -> dict[str, str]:
         "start_ratio": percent(preset.start_ratio),
         "step_size": percent(preset.step_size),
         "max_ratio": percent(preset.max_ratio),
-        "epochs_per_stage": str(preset.epochs),
+        "epochs_per_stage": "auto" if preset.stage_steps else str(preset.epochs),
         "sample_ratio": percent(preset.sample_ratio),
         "max_files": str(preset.max_files) if preset.max_files else "all",
         "max_memory_mb": f"{preset.memory_budget_mb:.0f}" if preset.memory_budget_mb is not None else "any",

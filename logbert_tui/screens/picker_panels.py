@@ -125,7 +125,7 @@ def preset_spans(preset: PresetInfo, width: int) -> list[Span]:
         "stages": f"{percent(preset.start_ratio).removesuffix('%')}→{percent(preset.max_ratio)}"
         if preset.progressive
         else "one",
-        "epoch": str(preset.epochs),
+        "epoch": "auto" if preset.stage_steps else str(preset.epochs),
         "batch": batches(preset),
     }
     spans = []
@@ -224,6 +224,8 @@ def data_text(preset: PresetInfo) -> str:
 def training_text(preset: PresetInfo) -> str:
     """Stages, epochs and batch in words."""
     epochs = f"{preset.epochs} epoch" + ("s" if preset.epochs != 1 else "")
+    if preset.stage_steps:
+        epochs = f"about {preset.stage_steps:,} steps"
     if preset.progressive:
         span = f"{percent(preset.start_ratio)} to {percent(preset.max_ratio)}"
         return f"{span} by {percent(preset.step_size)}, {epochs} a stage, batch {batch_schedule(preset)}"

@@ -10,12 +10,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from logbert_engine.protocol import messages as m
+from logbert_engine.protocol import results
 from logbert_engine.protocol.errors import LogbertError
 from logbert_tui.background import in_background
 from logbert_tui.figures import count
 from logbert_tui.keys import Where, bindings
-from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.screens.judging import JudgingScreen
+from logbert_tui.widgets.beside_rows import BesideRows, nearest_words
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.frame import KeyLine, NoticeLine, TopLine
 from logbert_tui.widgets.heat_strip import HeatStrip
@@ -27,10 +28,13 @@ LONGEST_COPY = 10_000
 """Characters. Terminals refuse more than some 75 kB."""
 
 
-def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
+def header_rows(detail: results.ResultDetail, total: int, width: int) -> list[Row]:
     """Rank, id, score and verdict; the reason; what else is known of the session."""
     session = detail.session
     verdict = ("✗ anomaly", "bad") if session.is_anomaly else ("normal", "good")
+    if detail.verdict:
+        words = {"ignore": "ignored", "suppress": "silent"}.get(detail.verdict, f"judged {detail.verdict}")
+        verdict = (words, {"normal": "good", "anomaly": "bad"}.get(detail.verdict, "dim"))
     name = clean(str(session.session_id))
     place = f" {count(detail.rank + 1)} of {count(total)}  "
     score = f"  score {session.anomaly_score:.2f}  "
@@ -57,11 +61,17 @@ def header_rows(detail: m.ResultDetail, total: int, width: int) -> list[Row]:
         f"label {session.label}" if session.label is not None else "",
         session.file,
     ]
+    beside = nearest_words(detail)
     meta = " · ".join(clean(fact) for fact in facts if fact)
     return [
         tuple(first),
         ((" " + fit(clean(session.reason), width - 2).rstrip(), "warn" if session.is_anomaly else ""),),
         ((" " + fit(meta, width - 2).rstrip(), "dim"),),
+        *(
+            [((" " + fit(f"{beside}; b lays them side by side", width - 2).rstrip(), "dim"),)]
+            if beside
+            else []
+        ),
     ]
 
 
@@ -80,11 +90,11 @@ class Heading(Lines):
 class Header(Lines):
     """The first rows."""
 
-    detail: m.ResultDetail | None = None
+    detail: results.ResultDetail | None = None
     total = 0
 
     def build(self, width: int, _height: int, /) -> Sequence[Row]:
-        """Three rows."""
+        """Three rows, or four."""
         return [] if self.detail is None else header_rows(self.detail, self.total, width)
 
 
@@ -99,7 +109,7 @@ class Why(Lines):
         return [] if self.source is None else self.source.explain(self.index, width, height)
 
 
-class SessionScreen(ConsoleScreen):
+class SessionScreen(JudgingScreen):
     """Shows a session of a results file, and goes on to the next."""
 
     WHERE: ClassVar[Where] = "session"
@@ -113,7 +123,9 @@ class SessionScreen(ConsoleScreen):
         self._total = 0
         self.rank = 0
         """The session that is shown, or on its way; the highest score has 0."""
-        self.detail: m.ResultDetail | None = None
+        self.detail: results.ResultDetail | None = None
+        self._beside = False
+        """Whether the comparison is shown in place of the events."""
 
     def compose(self) -> ComposeResult:
         """The frame of the inference screen, to which the session belongs."""
@@ -143,19 +155,20 @@ class SessionScreen(ConsoleScreen):
 
     async def _read(self, output: str, rank: int) -> None:
         try:
-            detail: m.ResultDetail = await self.link.call(
-                "read_result", m.ReadResult(output=output, rank=rank)
+            detail: results.ResultDetail = await self.link.call(
+                "read_result", results.ReadResult(output=output, rank=rank)
             )
         except LogbertError as error:
             self.state.notice(str(error), "error")
             return
         self._show(detail)
 
-    def _show(self, detail: m.ResultDetail) -> None:
+    def _show(self, detail: results.ResultDetail) -> None:
         self.detail = detail
         rows = SessionRows(detail)
         header = self.query_one(Header)
         header.detail, header.total = detail, self._total
+        header.styles.height = len(header_rows(detail, self._total, 80))
         header.update()
         strip = self.query_one(HeatStrip)
         strip.display = bool(rows.surprisals)
@@ -173,9 +186,21 @@ class SessionScreen(ConsoleScreen):
         line_list.empty = "No event of this session was kept."
         why = self.query_one(Why)
         why.source = rows
+        if self._beside:
+            self._lay_beside(detail)
+        else:
+            self._list_events(rows)
+        self.call_after_refresh(self._settle)
+
+    def _list_events(self, rows: SessionRows) -> None:
+        self.remove_class("-beside")
+        line_list = self.query_one(LineList)
         line_list.set_source(rows, rows.first_high())
         self._point(line_list.cursor)
-        self.call_after_refresh(self._settle)
+
+    def _lay_beside(self, detail: results.ResultDetail) -> None:
+        self.add_class("-beside")
+        self.query_one(LineList).set_source(BesideRows(detail))
 
     def _settle(self) -> None:
         """Once the rows below the header have their size."""
@@ -184,6 +209,8 @@ class SessionScreen(ConsoleScreen):
         self.query_one(LineList).move_to(self.query_one(LineList).cursor)
 
     def _point(self, index: int) -> None:
+        if self._beside:
+            return
         why = self.query_one(Why)
         why.index = index
         why.update()
@@ -193,6 +220,23 @@ class SessionScreen(ConsoleScreen):
     @on(LineList.Moved)
     def _moved(self, event: LineList.Moved) -> None:
         self._point(event.index)
+
+    def take_back(self) -> bool:
+        """Esc leaves the comparison for the events."""
+        if self._beside:
+            self.action_beside()
+            return True
+        return False
+
+    # Verdicts
+
+    def judged_session(self) -> tuple[str, int] | None:
+        """The one that is shown."""
+        return (self._output, self.rank) if self.detail is not None else None
+
+    def after_verdict(self) -> None:
+        """Read it again."""
+        self._load()
 
     # Keys
 
@@ -207,8 +251,17 @@ class SessionScreen(ConsoleScreen):
         self.rank = rank
         self._load()
 
+    def action_beside(self) -> None:
+        """Lay the session beside the ordinary one that it is most like, and back."""
+        if self.detail is None:
+            return
+        self._beside = not self._beside
+        self._show(self.detail)
+
     def action_surprise(self, step: int) -> None:
         """Next or previous of the most surprising events."""
+        if self._beside:
+            self.action_beside()
         rows, line_list = self.query_one(Why).source, self.query_one(LineList)
         index = rows.next_high(line_list.cursor, step) if rows is not None else None
         if index is None:

@@ -64,6 +64,14 @@ class Pages(Generic[Item]):
                 self._coming.add(number)
                 self._run(self._load(number))
 
+    def renew(self, index: int) -> None:
+        """Fetch the page of an item again, which is shown until then; the others when they come into view."""
+        number = index // PAGE_ROWS
+        self._pages = OrderedDict((n, page) for n, page in self._pages.items() if n == number)
+        if number not in self._coming:
+            self._coming.add(number)
+            self._run(self._load(number))
+
     async def _load(self, number: int) -> None:
         try:
             items = await self.fetch(number * PAGE_ROWS, PAGE_ROWS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from logbert_engine.protocol.messages import ResultRow, ResultsPage
+from logbert_engine.protocol.results import ResultRow, ResultsPage
 from logbert_tui.figures import NONE, count
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.pages import Pages
@@ -39,8 +39,18 @@ class Column:
     tone: Callable[[ResultRow], str] = lambda _: ""
 
 
+VERDICTS = {"normal": "✓ normal", "anomaly": "✗ agreed", "ignore": "– ignored", "suppress": "– silent"}
+"""What people judged, as the list shows it."""
+
+
 def _anomaly_tone(row: ResultRow) -> str:
+    if row.verdict:
+        return {"normal": "good", "anomaly": "bad"}.get(row.verdict, "dim")
     return "bad" if row.is_anomaly else "dim"
+
+
+def _verdict(row: ResultRow) -> str:
+    return VERDICTS.get(row.verdict, "✗ anomaly" if row.is_anomaly else "")
 
 
 def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Column]:
@@ -58,7 +68,7 @@ def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Co
     columns = [
         Column("#", max(2, len(count(total))), True, 9, lambda row: count(row.rank + 1), lambda _: "dim"),
         Column("score", 7, True, 9, lambda row: f"{row.anomaly_score:.2f}", _anomaly_tone),
-        Column("anomaly", 9, False, 3, lambda row: "✗ anomaly" if row.is_anomaly else "", _anomaly_tone),
+        Column("anomaly", 9, False, 3, _verdict, _anomaly_tone),
         Column(
             "session",
             longest([clean(str(row.session_id)) for row in rows], 7, LONGEST_ID),
@@ -96,9 +106,7 @@ def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Co
             break
         columns.remove(least)
         if least.title == "anomaly":
-            columns.insert(
-                2, Column("", 1, False, 9, lambda row: "✗" if row.is_anomaly else "", _anomaly_tone)
-            )
+            columns.insert(2, Column("", 1, False, 9, lambda row: _verdict(row)[:1], _anomaly_tone))
     columns.append(Column("reason", max(8, width - taken()), False, 9, lambda row: clean(row.reason)))
     return columns
 
@@ -192,3 +200,7 @@ class ResultRows:
     def request(self, first: int, last: int) -> None:
         """Fetch what comes into view."""
         self._pages.request(first, last)
+
+    def renew(self, index: int) -> None:
+        """Fetch what stands around a row again."""
+        self._pages.renew(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from logbert_engine.protocol.messages import EventScore, ResultDetail, SessionResult
+from logbert_engine.protocol.results import EventScore, ResultDetail, SessionResult
 from logbert_tui.figures import NONE, count
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.heat_strip import heat_bar, heat_tone, heat_top

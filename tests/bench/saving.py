@@ -21,8 +21,9 @@ from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.loading import load_preset
 from logbert_engine.presets.types import Encoder, Training
 from logbert_engine.rundir.layout import StageLayout
+from logbert_engine.training.origin import Origin
 from logbert_engine.training.place import Place
-from logbert_engine.training.position import Exact, Origin, Position, save_interval
+from logbert_engine.training.position import Exact, Position, save_interval
 from logbert_engine.training.step import make_optimizer
 from logbert_engine.training.team import Team
 

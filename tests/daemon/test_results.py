@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import DataError, EngineError
-from logbert_engine.protocol.messages import EventScore, ReadResult, ReadResults, RunRef, SessionResult
+from logbert_engine.protocol.messages import RunRef
+from logbert_engine.protocol.results import EventScore, ReadResult, ReadResults, SessionResult
 from logbert_engine.protocol.rpc import FRAME_LIMIT
 
 

@@ -115,6 +115,19 @@ def test_an_epoch_has_as_many_batches_as_is_said_before_it_is_planned(planned: P
     assert sorted(sizes.tolist())[1:] == [batch] * (len(sizes) - 1)
 
 
+@given(PLANS, st.integers(1, 5))
+def test_passes_visit_every_piece_so_many_times_with_as_many_masks(planned: Planned, passes: int) -> None:
+    pieces, batch, duplicate_weight = planned
+    kind = {"batch": batch, "duplicate_weight": duplicate_weight, "seed": 1, "stage": 1, "epoch": 1}
+    once, often = plan_epoch(pieces, **kind), plan_epoch(pieces, **kind, passes=passes)
+    visits = np.bincount(once.piece, minlength=len(pieces))
+    assert np.bincount(often.piece, minlength=len(pieces)).tolist() == (passes * visits).tolist()
+    assert len(set(zip(often.piece.tolist(), often.visit.tolist(), strict=True))) == len(often.piece)
+    sums = np.bincount(often.piece, weights=often.weight, minlength=len(pieces))
+    np.testing.assert_allclose(sums, passes * pieces.count, rtol=1e-6)
+    assert len(often) == steps_per_epoch(pieces, batch, duplicate_weight, passes)
+
+
 @given(PLANS)
 def test_nothing_is_padded_but_what_fills_no_batch_of_its_length(planned: Planned) -> None:
     pieces, batch, duplicate_weight = planned

@@ -63,7 +63,7 @@ def weigh(calibration: Calibration, statistics: Statistics, found: Findings | No
 
 
 def final(calibration: Calibration, statistics: Statistics, found: Findings | None = None) -> Values:
-    return final_p(np.array(calibration.evidence), weigh(calibration, statistics, found).lowest)
+    return final_p(np.array(calibration.evidence), weigh(calibration, statistics, found))
 
 
 # One statistic
@@ -74,13 +74,11 @@ def test_a_p_value_is_the_share_of_ordinary_sessions_as_far_out(
     ordinary: list[float], values: list[float]
 ) -> None:
     found = p_values(np.sort(ordinary), np.array(values))
+    tail = sorted(ordinary)[-max(1, round(len(ordinary) / 10))]
     for value, p in zip(values, found.tolist(), strict=True):
-        counted = (1 + sum(other >= value for other in ordinary)) / (len(ordinary) + 1)
         assert 0 < p <= 1
-        if value > max(ordinary):
-            assert p <= counted == 1 / (len(ordinary) + 1)
-        else:
-            assert p == counted
+        if value <= tail:
+            assert p == (1 + sum(other >= value for other in ordinary)) / (len(ordinary) + 1)
 
 
 @given(SOME, SOME)
@@ -90,20 +88,21 @@ def test_what_lies_further_out_has_no_higher_p_value(ordinary: list[float], valu
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 40.0])
-def test_beyond_the_highest_ordinary_value_the_order_is_kept(spread: float) -> None:
-    ordinary = np.sort(np.random.default_rng(3).exponential(spread, 500))
-    far = ordinary[-1] + spread * np.concatenate(([1e-6], np.linspace(0.01, 300.0, 2000)))
+def test_in_the_tail_p_values_fall_as_the_values_do(spread: float) -> None:
+    """Drawn from an exponential law, which is the tail's own, they are its probabilities."""
+    ordinary = np.sort(np.random.default_rng(3).exponential(spread, 20_000))
+    far = spread * np.linspace(3.0, 300.0, 2000)
     found = p_values(ordinary, far)
     assert (np.diff(found) < 0).all()
-    assert found[0] == pytest.approx(1 / 501, rel=1e-3)
     assert found[-1] > 0
-    assert p_values(ordinary, np.array([ordinary[-1]]))[0] == 2 / 501
+    near = far <= 12 * spread
+    assert np.log(found[near]) == pytest.approx(-far[near] / spread, rel=0.05)
 
 
 def test_where_ordinary_sessions_are_all_alike_p_values_are_sound() -> None:
     found = p_values(np.full(99, 0.5), np.array([0.0, 0.5, 0.5 + 1e-7, 1.0, 1e9]))
     assert found[:2].tolist() == [1.0, 1.0]
-    assert (found[2:] <= 0.01).all()
+    assert (found[2:] <= 0.11).all()
     assert (found > 0).all()
     assert (np.diff(found) <= 0).all()
 
@@ -224,7 +223,7 @@ def test_no_larger_share_than_the_budget_alarms_of_sessions_like_the_ordinary_on
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES[:2], NAMES], ids=["one", "two", "three"])
 def test_below_the_resolution_the_share_that_alarms_is_the_one_that_is_said(n: int, names: list[str]) -> None:
     count, sessions, said = alarms(np.random.default_rng(23), n, 1e-4, names)
-    assert said == pytest.approx(len(names) / (n + 1))
+    assert said == pytest.approx(min(2, len(names)) / (n + 1))
     assert count / sessions <= bound(said, n)
 
 
@@ -267,11 +266,11 @@ def test_a_budget_below_the_resolution_alarms_exactly_on_what_lies_further_out_t
     rng = np.random.default_rng(37)
     ordinary, later = drawn(rng, 400, NAMES), drawn(rng, 20_000, NAMES)
     calibration = calibrated(ordinary)
-    beyond = np.any([later[name] > ordinary[name].max() for name in NAMES], axis=0)
-    alarmed = final(calibration, later) <= alarm_rate(calibration, budget)
-    assert alarmed.tolist() == beyond.tolist()
-    assert 0 < beyond.sum() < 1000
-    assert not (final(calibration, ordinary) <= alarm_rate(calibration, budget)).any()
+    beyond = weigh(calibration, later).lowest < calibration.evidence[0]
+    rate = alarm_rate(calibration, budget)
+    assert (final(calibration, later) <= rate).tolist() == beyond.tolist()
+    assert 0 < beyond.sum() < 400
+    assert not (final(calibration, ordinary) <= rate).any()
 
 
 def test_evidence_and_verdicts_do_not_depend_on_the_order_of_sessions() -> None:
@@ -301,4 +300,4 @@ def test_a_larger_budget_alarms_on_no_less(one: float, other: float) -> None:
 def test_the_share_that_is_said_keeps_the_budget_or_is_the_smallest_there_is(budget: float) -> None:
     calibration = calibrated(drawn(np.random.default_rng(47), 150, NAMES, "coarse"))
     said = alarming_share(calibration, alarm_rate(calibration, budget))
-    assert said <= max(budget + 1e-9, 3 / 151)
+    assert said <= max(budget + 1e-9, 2 / 151)

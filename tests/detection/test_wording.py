@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from logbert_engine.detection.wording import named, reason
-from logbert_engine.protocol.messages import EventScore
+from logbert_engine.protocol.results import EventScore
 
 TEMPLATES = {
     "26": "BLOCK* NameSystem.addStoredBlock: blockMap updated: <*> is added to <*>",

@@ -9,7 +9,7 @@ import pytest
 from logbert_engine.explanation.counts import CountRow
 from logbert_engine.explanation.lengths import LengthRow
 from logbert_engine.explanation.sentence import Ending, Evidence, sentence
-from logbert_engine.protocol.messages import EventScore
+from logbert_engine.protocol.results import EventScore
 
 TEMPLATES = {"11": "PacketResponder for block terminating", "26": "Received block"}
 TOP = EventScore(position=13, event="E7", surprisal=9.5, expected=[(11, 0.981), (26, 0.01)])

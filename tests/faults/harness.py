@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import psutil
 
 from logbert_engine.protocol.events import JournalEvent, Metric, RunEnded, StageStarted
-from logbert_engine.protocol.messages import SessionResult
+from logbert_engine.protocol.results import SessionResult
 from logbert_engine.protocol.runstate import RunState
 from logbert_engine.rundir.journal import last_event, read_journal
 from logbert_engine.rundir.layout import RunLayout

@@ -14,14 +14,9 @@ import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import DataError, EngineError, LogbertError, PresetError, RunError
-from logbert_engine.protocol.messages import (
-    InferSpec,
-    ReadLog,
-    ReadResults,
-    RunRef,
-    RunSpec,
-)
+from logbert_engine.protocol.messages import InferSpec, ReadLog, RunRef, RunSpec
 from logbert_engine.protocol.methods import DataPath
+from logbert_engine.protocol.results import ReadResults
 from logbert_engine.rundir import registry
 from logbert_engine.rundir.layout import RunLayout
 from tests.faults.harness import in_time, result, write_sessions

@@ -344,3 +344,10 @@ def test_the_command_line_names_only_what_was_chosen() -> None:
 def test_every_field_of_a_request_has_a_flag() -> None:
     flags = {flag.field for flag in FLAGS} | {"data", "run_dir", "preset", "overrides"}
     assert flags == set(RunSpec.__struct_fields__)
+
+
+def test_who_asks_for_epochs_means_so_many_times_through_the_sessions() -> None:
+    spec = RunSpec(data="/sessions", run_dir="/run", preset="quick")
+    assert resolve(spec).training.stage_steps == 4000
+    asked = resolve(msgspec.structs.replace(spec, epochs_per_stage=3))
+    assert (asked.training.stage_steps, asked.stages.epochs) == (0, 3)

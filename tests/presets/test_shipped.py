@@ -22,7 +22,7 @@ ENCODERS = {
     "dgx": (768, 12, 12, 512, 1.0, 0, 10, 32, False),
     "incremental": (384, 6, 6, 512, 1.0, 0, 2, 4, True),
     "demo": (128, 2, 4, 128, 1.0, 0, 4, 16, True),
-    "quick": (128, 2, 4, 256, 1.0, 0, 30, 48, False),
+    "quick": (128, 2, 4, 256, 1.0, 0, 20, 48, False),
 }
 DOCUMENTED = {
     "test": {"accuracy": "50–60%", "precision": "40–50%", "recall": "30–40%", "f1": "0.35–0.45"},
@@ -137,7 +137,8 @@ def test_quick_reads_sessions_in_both_ways_and_holds_out_blocks_over_time() -> N
     preset = load_preset("quick")
     assert isinstance(preset.model, Encoder)
     assert preset.model.views == ("next", "bag")
-    assert (preset.data.hold_out, preset.data.valid_share) == ("spread", 0.1)
+    assert (preset.data.hold_out, preset.data.valid_share) == ("spread", 0.3)
+    assert (preset.training.stage_steps, preset.stages.epochs) == (4000, 20)
     assert (preset.training.learning_rate, preset.model.dropout) == (1e-3, 0.0)
     assert preset.documented == {}
 
@@ -148,6 +149,7 @@ def test_the_documents_presets_hide_events_and_hold_out_the_latest(name: str) ->
     assert isinstance(preset.model, Encoder)
     assert preset.model.views == ("order",)
     assert preset.data.hold_out == "latest"
+    assert preset.training.stage_steps == 0
 
 
 def test_a_checkout_finds_its_own_presets(pytestconfig: pytest.Config) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.presets.types import Stages, Training
-from logbert_engine.training.batching import batch_for, micro_batch_for
+from logbert_engine.training.batching import batch_for, micro_batch_for, rounds_of
 from logbert_engine.training.plan import plan_stages
 
 GROWING = Training(batch=32, batch_by_ratio=((0.1, 2), (0.3, 4), (0.7, 8)))
@@ -65,3 +65,24 @@ def test_any_list_gives_one_of_its_batches_and_a_micro_batch_within_it(
     batch = batch_for(training, ratio)
     assert batch in batches.values()
     assert 1 <= micro_batch_for(training, ratio, cap) <= min(batch, micro_batch or batch, cap or batch)
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "passes"),
+    [(5000, 1, 1), (4000, 1, 1), (1000, 4, 1), (400, 10, 1), (100, 20, 2), (34, 20, 6), (1, 20, 200)],
+)
+def test_a_stage_has_about_as_many_steps_as_are_wanted(steps: int, epochs: int, passes: int) -> None:
+    """Many sessions are gone through in fewer epochs, few several times an epoch."""
+    assert rounds_of(Training(stage_steps=4000), 20, steps) == (epochs, passes)
+
+
+def test_without_a_number_of_steps_epochs_alone_count() -> None:
+    assert rounds_of(Training(), 7, 100_000) == rounds_of(Training(), 7, 1) == (7, 1)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 50), st.integers(1, 10_000))
+def test_steps_are_missed_by_less_than_half(wanted: int, most: int, steps: int) -> None:
+    epochs, passes = rounds_of(Training(stage_steps=wanted), most, steps)
+    assert 1 <= epochs <= most
+    if wanted >= steps:
+        assert wanted / 2 <= epochs * passes * steps <= 2 * wanted

@@ -126,3 +126,27 @@ def test_a_preset_without_expectations_and_a_run_without_stages_have_a_summary(
 )
 def test_durations_read_as_people_write_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("losses", "enough"),
+    [
+        ((0.5, 0.4, 0.3), None),
+        ((0.5, 0.4, 0.399), "stage_2_20pct"),
+        ((0.5, 0.499, 0.6), "stage_1_10pct"),
+        ((0.5, 0.6, 0.4), None),
+    ],
+)
+def test_the_stage_after_which_more_sessions_did_not_help_is_named(
+    run: RunLayout,
+    config: RunConfig,
+    complete_stage: CompleteStage,
+    losses: tuple[float, ...],
+    enough: str | None,
+) -> None:
+    for i, loss in enumerate(losses, 1):
+        complete_stage(f"stage_{i}_{i}0pct", i / 10, valid_loss=loss)
+    found = results(run, config)
+    assert found.enough == enough
+    said = "more sessions lowered the validation loss by less than 1%"
+    assert (f"after {enough} {said}" in summary_text(found)) == (enough is not None)

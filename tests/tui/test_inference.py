@@ -19,9 +19,12 @@ from logbert_engine.daemon.server import serving
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.locations import socket_path
-from logbert_engine.protocol.messages import (
+from logbert_engine.protocol.messages import RunSpec
+from logbert_engine.protocol.results import (
+    CountDifference,
+    DifferenceStep,
     EventScore,
-    RunSpec,
+    Nearest,
     SessionResult,
 )
 from logbert_engine.rundir.layout import RunLayout
@@ -47,6 +50,16 @@ signal.pause()
 """
 FAILING = "import sys; sys.exit('logbert-engine: the checkpoint is of another vocabulary.')"
 TOTAL = 1234
+NEAREST = Nearest(
+    distance=2,
+    sessions=4321,
+    steps=[
+        DifferenceStep(kind="keep", at=0, seen=["E1", "E2"]),
+        DifferenceStep(kind="substitute", at=2, seen=["E9"], ordinary=["E5"]),
+        DifferenceStep(kind="delete", at=3, ordinary=["E7"]),
+        DifferenceStep(kind="keep", at=3, seen=["E4"]),
+    ],
+)
 
 
 def scored(number: int) -> SessionResult:
@@ -71,6 +84,8 @@ def scored(number: int) -> SessionResult:
         highest=[first, second],
         event_sequence=["E1", "E2", "E9", "E4"] if kept else None,
         surprisals=[0.1, 0.5, 8.25, 2.5] if kept else None,
+        nearest=NEAREST if number < 2 else None,
+        counts=[CountDifference(event="E9", here=1, median=0, lowest=0, highest=0)] if kept else [],
     )
 
 
@@ -234,6 +249,50 @@ async def test_the_keys_of_a_session_go_to_its_surprises_and_copy_its_id(
         await until_text(pilot, "No surprising event below.")
         await pilot.press("y")
         assert pilot.app.clipboard == "blk_00000"
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_session_is_laid_beside_the_nearest_ordinary_one(
+    engine: Engine, run: RunLayout, results: Path, size: tuple[int, int]
+) -> None:
+    async with on_inference(run, size) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("enter")
+        await until_text(pilot, "nearest ordinary session: 2 changes, seen 4,321 times in training")
+        await pilot.press("b")
+        await until_text(pilot, "Nearest ordinary session: 2 changes, seen 4,321 times in training.")
+        shown = [line.strip() for line in text_of(pilot)]
+        place = next(i for i, line in enumerate(shown) if "≠ E9" in line)
+        assert "Connection reset by <*>" in shown[place]
+        assert "− E5" in shown[place + 1]
+        assert "Request <*> accepted" in shown[place + 1]
+        assert "− E7" in shown[place + 2]
+        assert any(line.split()[:3] == ["E9", "1", "0"] for line in shown)
+        await pilot.press("n", "n")
+        await until_text(pilot, "The nearest ordinary session is looked up for the top of the list only.")
+        await pilot.press("escape")
+        await until_text(pilot, "≠ E5 (72%), E7 (9%)")
+        await pilot.press("b", "e")
+        await until_text(pilot, "surprisal")
+
+
+async def test_sessions_are_judged_from_the_list_and_from_the_session(
+    engine: Engine, run: RunLayout, results: Path
+) -> None:
+    async with on_inference(run) as pilot:
+        await until_text(pilot, "blk_00000")
+        await pilot.press("N")
+        await until_text(pilot, "Session blk_00000: normal from now on. U takes it back.")
+        await until_text(pilot, "✓ normal")
+        await pilot.press("j", "enter")
+        await until_text(pilot, "2 of 1,234")
+        await pilot.press("A")
+        await until_text(pilot, "judged anomaly")
+        await pilot.press("escape", "escape")
+        await until_text(pilot, "✗ agreed")
+        await pilot.press("U")
+        await until(pilot, lambda: not any("✗ agreed" in line for line in text_of(pilot)))
+        assert any("✓ normal" in line for line in text_of(pilot))
 
 
 async def test_a_session_without_details_says_which_are_kept(

@@ -6,13 +6,8 @@ import msgspec
 import pytest
 
 from logbert_engine.protocol.errors import LogbertError
-from logbert_engine.protocol.messages import (
-    CheckpointInfo,
-    InferenceProgress,
-    ResultDetail,
-    ResultsPage,
-    SessionResult,
-)
+from logbert_engine.protocol.messages import CheckpointInfo, InferenceProgress
+from logbert_engine.protocol.results import ResultDetail, ResultsPage, SessionResult
 from logbert_tui.screens.inference import progress_row
 from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
 from logbert_tui.screens.session import header_rows
