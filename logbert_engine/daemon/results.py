@@ -58,6 +58,7 @@ class _Meta(msgspec.Struct):
 
     templates: dict[str, str] = {}
     false_alarm_rate: float | None = None
+    drift: str = ""
 
 
 class _Stamp(NamedTuple):
@@ -201,6 +202,7 @@ def _rank(path: Path) -> Ranked:
         offset=0,
         rows=[],
         false_alarm_rate=meta.false_alarm_rate,
+        drift=meta.drift,
     )
     return Ranked([records[i] for i in order], meta.templates, page)
 

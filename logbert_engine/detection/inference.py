@@ -16,8 +16,10 @@ from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import false_alarm_rate
 from logbert_engine.detection.comparing import Comparing
+from logbert_engine.detection.drift import drift_of
 from logbert_engine.detection.evidence import alarm_rate, alarming_share
 from logbert_engine.detection.explaining import Explained, explain
+from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
@@ -62,6 +64,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     lowest: float
     highest: float
     rejected: int
+    drift: str = ""
+    """Why the calibration does not hold for these sessions; empty where it does."""
     templates: dict[str, str] = {}
 
 
@@ -142,6 +146,14 @@ def infer(
             file.write(between + encoder.encode(result))
             between = b",\n"
         file.write(b"\n]\n")
+    drift = drift_of(
+        scores.p,
+        alarms,
+        scores.findings.fires("unseen"),
+        np.asarray(store.counts),
+        Rate(*record.calibration.rules["unseen"]).upper if "unseen" in record.calibration.rules else 0.0,
+        rate,
+    )
     by_session = scores.score[store.sequence_of]
     summary = InferenceSummary(
         checkpoint=str(found),
@@ -161,6 +173,7 @@ def infer(
         lowest=float(by_session.min()),
         highest=float(by_session.max()),
         rejected=store.rejected,
+        drift=drift.in_words() if drift is not None else "",
         templates=record.templates,
     )
     write_file(meta_path(output), msgspec.json.encode(summary))

@@ -146,6 +146,8 @@ class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     rows: list[ResultRow]
     threshold: float | None = None
     budget: float | None = None
+    drift: str = ""
+    """Why the calibration does not hold for these sessions; empty where it does."""
     false_alarm_rate: float | None = None
     """Share of ordinary sessions that alarm, by the held-out ones; None where not known."""
 

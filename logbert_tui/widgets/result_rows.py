@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ LONGEST_ID = 24
 LEAST_REASON = 40
 """Cells; a column goes before the reason gets narrower."""
 GAP = "  "
+MOST_DRIFT = 4
+"""Rows that the warning about the calibration may take."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,9 @@ def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
             rows[-1] += [("   ", ""), *part]
         else:
             rows.append([(" ", ""), *part])
+    if page.drift:
+        words = clean(page.drift[:1].upper() + page.drift[1:])
+        rows += [[(f" {line}", "warn")] for line in textwrap.wrap(words, max(20, width - 2))[:MOST_DRIFT]]
     return rows
 
 

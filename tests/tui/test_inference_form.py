@@ -92,6 +92,12 @@ def test_results_of_a_budget_say_so_where_others_have_their_threshold() -> None:
     said = "".join(text for row in summary_spans(by_budget, 200) for text, _ in row)
     assert "budget 0.1% (alarms on ≈0.2% of ordinary sessions)" in said
     assert "threshold" not in said
+    drifted = msgspec.structs.replace(
+        by_budget, drift="the calibration does not hold for these sessions: " + "x " * 300
+    )
+    rows = summary_spans(drifted, 60)
+    assert "The calibration does not hold" in rows[-4][0][0]
+    assert all(sum(len(text) for text, _ in row) <= 60 for row in rows[-4:])
     by_threshold = msgspec.structs.replace(page, threshold=2.0)
     said = "".join(text for row in summary_spans(by_threshold, 200) for text, _ in row)
     assert "threshold 2.00" in said
