@@ -114,7 +114,8 @@ class _Mending:
             return metrics
         results = read_results(self._run)
         copy = next((kept for kept in results.stages if kept.name == stage.name), None) if results else None
-        if own and (not known or copy == metrics):  # then it is the digest that is lost
+        as_written = metrics is not None and metrics_content(metrics) == content
+        if own and as_written and (not known or copy == metrics):  # then it is the digest that is lost
             self._renew(stage.metrics, digest)
             return metrics
         if metrics is None:
