@@ -105,9 +105,14 @@ class EpochPlan:
         return len(self.bounds) - 1
 
 
+def visits_of(pieces: Pieces, duplicate_weight: int) -> NDArray[np.int64]:
+    """How often each piece is visited in a pass: of n alike ceil(n / duplicate_weight) times."""
+    return -(-pieces.count // duplicate_weight)
+
+
 def steps_per_epoch(pieces: Pieces, batch: int, duplicate_weight: int, passes: int = 1) -> int:
     """Optimizer steps of an epoch, without planning one."""
-    visits = passes * int(np.sum(-(-pieces.count // duplicate_weight)))
+    visits = passes * int(visits_of(pieces, duplicate_weight).sum())
     return -(-visits // batch)
 
 
@@ -132,7 +137,7 @@ def plan_epoch(
 
     A pure function of its arguments.
     """
-    visits = passes * -(-pieces.count // duplicate_weight)
+    visits = passes * visits_of(pieces, duplicate_weight)
     piece = np.repeat(np.arange(len(pieces)), visits)
     first = np.cumsum(visits) - visits
     visit = np.arange(len(piece)) - first[piece]

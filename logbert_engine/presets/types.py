@@ -96,6 +96,8 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """Sessions an optimizer step sees (distinct sequences, weighted by how often they occur)."""
     batch_by_ratio: tuple[tuple[Ratio, Positive], ...] = ()
     """Batches that follow the stages: pairs of a share and the batch from that share on; empty: ``batch``."""
+    batch_tokens: NotNegative = 0
+    """Tokens an optimizer step sees, about: of long sessions it takes fewer than ``batch``. 0: ``batch`` counts."""
     micro_batch: NotNegative = 0
     """Sessions on a device at once; 0 stands for ``batch``. It is halved where memory runs short."""
     learning_rate: PositiveFloat = 1e-3

@@ -28,6 +28,19 @@ def batch_for(training: Training, ratio: float) -> int:
     return found
 
 
+def within_tokens(training: Training, batch: int, tokens: float) -> int:
+    """Sessions of an optimizer step that sees about ``batch_tokens`` tokens.
+
+    Args:
+        training: settings of the run.
+        batch: the most.
+        tokens: of a session, on average.
+    """
+    if not training.batch_tokens:
+        return batch
+    return max(1, min(batch, round(training.batch_tokens / tokens)))
+
+
 def micro_batch_for(training: Training, ratio: float, cap: int = 0) -> int:
     """Sessions on a device at once.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from logbert_engine.data.batches import pieces_of, steps_per_epoch
+from logbert_engine.data.batches import pieces_of, steps_per_epoch, visits_of
 from logbert_engine.data.sampling import Split, pick, split, stage_sample
 from logbert_engine.data.sources import open_sources, record_sources
 from logbert_engine.data.store import Store
@@ -31,7 +31,7 @@ from logbert_engine.protocol.events import (
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.batching import batch_for, rounds_of
+from logbert_engine.training.batching import batch_for, rounds_of, within_tokens
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.mending import mend
 from logbert_engine.training.origin import forget_exact_state
@@ -218,7 +218,10 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
     sessions = stage_sample(context.split.train, plan.ratio, context.config.seed)
     pieces = pieces_of(context.store, sessions, context.room)
     training = context.config.training
-    batch = batch_for(training, plan.ratio)
+    visits = visits_of(pieces, training.duplicate_weight)
+    batch = within_tokens(
+        training, batch_for(training, plan.ratio), float(np.average(pieces.tokens, weights=visits))
+    )
     of_pass = steps_per_epoch(pieces, batch, training.duplicate_weight)
     epochs, passes = rounds_of(training, plan.epochs, of_pass)
     steps = epochs * steps_per_epoch(pieces, batch, training.duplicate_weight, passes)

@@ -138,7 +138,11 @@ def test_quick_reads_sessions_in_both_ways_and_holds_out_blocks_over_time() -> N
     assert isinstance(preset.model, Encoder)
     assert preset.model.views == ("next", "bag")
     assert (preset.data.hold_out, preset.data.valid_share) == ("spread", 0.3)
-    assert (preset.training.stage_steps, preset.stages.epochs) == (4000, 20)
+    assert (preset.training.stage_steps, preset.training.batch_tokens, preset.stages.epochs) == (
+        4000,
+        1024,
+        20,
+    )
     assert (preset.training.learning_rate, preset.model.dropout) == (1e-3, 0.0)
     assert preset.documented == {}
 

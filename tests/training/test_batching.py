@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.presets.types import Stages, Training
-from logbert_engine.training.batching import batch_for, micro_batch_for, rounds_of
+from logbert_engine.training.batching import batch_for, micro_batch_for, rounds_of, within_tokens
 from logbert_engine.training.plan import plan_stages
 
 GROWING = Training(batch=32, batch_by_ratio=((0.1, 2), (0.3, 4), (0.7, 8)))
@@ -86,3 +86,11 @@ def test_steps_are_missed_by_less_than_half(wanted: int, most: int, steps: int) 
     assert 1 <= epochs <= most
     if wanted >= steps:
         assert wanted / 2 <= epochs * passes * steps <= 2 * wanted
+
+
+@pytest.mark.parametrize(
+    ("tokens", "batch"), [(4.0, 48), (21.3, 48), (22.0, 47), (64.0, 16), (256.0, 4), (900.0, 1), (5000.0, 1)]
+)
+def test_of_long_sessions_a_step_takes_fewer(tokens: float, batch: int) -> None:
+    assert within_tokens(Training(batch=48, batch_tokens=1024), 48, tokens) == batch
+    assert within_tokens(Training(batch=48), 48, tokens) == 48
