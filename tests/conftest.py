@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it once, when it is imported
 settings.register_profile("logbert", deadline=None)  # a busy machine is no failure
 settings.load_profile("logbert")
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a background job has it, and each of its children would
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _folders(patch: pytest.MonkeyPatch) -> Path:

@@ -182,10 +182,7 @@ def test_the_command_in_the_foreground_ends_when_the_exact_state_is_saved(
     """As systemd, Slurm and containers end the one process that they know, and kill the others after it."""
     words = train_words(sessions, real_run.root, "--epochs-per-stage", "2000", "--foreground")
     with subprocess.Popen(
-        command(*words),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as foreground:
         eventually(lambda: trains(real_run), "it trains")
         begun = time.monotonic()
