@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.hashing import mix
 from logbert_engine.data.store import Store
+
+_BAG = 31
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,14 @@ class Normals:
     """[U+1] where each sequence begins and ends in ``tokens``."""
     counts: NDArray[np.int64]
     """[U] sessions with each sequence."""
+
+    def with_more(self, more: Normals) -> Normals:
+        """These and others."""
+        return Normals(
+            tokens=np.concatenate([self.tokens, more.tokens]),
+            offsets=np.concatenate([self.offsets, self.offsets[-1] + more.offsets[1:]]),
+            counts=np.concatenate([self.counts, more.counts]),
+        )
 
 
 def normals_of(store: Store, sessions: NDArray[np.int64], lookup: NDArray[np.int64]) -> Normals:
@@ -36,3 +47,15 @@ def normals_of(store: Store, sessions: NDArray[np.int64], lookup: NDArray[np.int
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     tokens = store.tokens[np.repeat(store.offsets[chosen], lengths) + within]
     return Normals(tokens=lookup[tokens].astype(np.int32), offsets=offsets, counts=counts.astype(np.int64))
+
+
+def bag_numbers(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each sequence that does not depend on the order of its events.
+
+    Args:
+        tokens: of the sequences, one behind the other.
+        offsets: [U+1] where each begins and ends.
+    """
+    with np.errstate(over="ignore"):
+        found: NDArray[np.uint64] = np.add.reduceat(mix(_BAG, tokens), offsets[:-1])
+    return found

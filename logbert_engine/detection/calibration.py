@@ -73,7 +73,8 @@ def calibrate(
     samples = {name: sample_of(values, counts) for name, values in (statistics or {}).items()}
     evidence: list[float] = []
     if statistics is not None and findings is not None:
-        evidence = sample_of(evidence_of(statistics, findings, samples, rates or {}).lowest, counts)
+        found = evidence_of(statistics, findings, samples, rates or {}).ordinary
+        evidence = [-value for value in reversed(sample_of(-found, counts))]
     return Calibration(
         median=median,
         deviation=deviation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
 from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.evidence import alarm_rate
+from logbert_engine.detection.evidence import Limit, limit_of, ranking
 from logbert_engine.detection.inference import DEFAULT_BUDGET
 from logbert_engine.detection.operating import operate, true_answers
-from logbert_engine.detection.scoring import StoreScores, check_vocabulary, surprisals_of, weigh
+from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.evaluation.comparison import Comparison, compare
 from logbert_engine.evaluation.detections import Detector, Sample, sample_of
 from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
@@ -97,7 +98,9 @@ def evaluate(
     surprisals = surprisals_of(
         model, record, store, choose(device, "fp32").device, lambda done, total: say("scoring", done, total)
     )
-    scores = weigh(record, store, surprisals)
+    weighing = Weighing(record, store, surprisals)
+    scores = weighing.scores()
+    limit = limit_of(record.calibration, budget)
     of = np.asarray(store.sequence_of)[labelled]
     sample = sample_of(
         np.asarray(store.label)[labelled],
@@ -106,16 +109,16 @@ def evaluate(
         time=np.asarray(store.time)[labelled],
         normal_weight=normal_weight,
     )
-    detectors = _detectors(scores, record.calibration, budget, of)
+    detectors = _detectors(scores, record.calibration, limit, of)
     if operator:
         anomalous, sessions = true_answers(np.asarray(store.label)[labelled], of, store.n_unique)
         detectors[1:1] = operate(
-            lambda taught: weigh(record, store, surprisals, taught),
+            weighing.scores,
             lambda u: [store.events[i] for i in store.sequence(u)],
             anomalous,
             sessions,
             of,
-            alarm_rate(record.calibration, budget),
+            partial(limit.alarms, record.calibration),
             operator,
         )
     comparison = compare(
@@ -134,21 +137,21 @@ def evaluate(
 
 
 def _detectors(
-    scores: StoreScores, calibration: Calibration, budget: float, of: NDArray[np.int32]
+    scores: StoreScores, calibration: Calibration, limit: Limit, of: NDArray[np.int32]
 ) -> list[Detector]:
     """The model with all its evidence, each component of it alone, and the floor."""
-    rate = alarm_rate(calibration, budget)
+    alarms = limit.alarms(calibration, scores.evidence)
     found = [
         Detector(
             name="all evidence",
             kind="model",
-            score=-np.log10(scores.evidence.lowest)[of],
-            alarm=(scores.p <= rate)[of],
+            score=ranking(scores.evidence, alarms)[of],
+            alarm=alarms[of],
         )
     ]
     for name in calibration.statistics:
         p = scores.evidence.p[name]
-        found.append(Detector(name=name, kind="model", score=-np.log10(p)[of], alarm=(p <= rate)[of]))
+        found.append(Detector(name=name, kind="model", score=-np.log10(p)[of], alarm=(p <= limit.rate)[of]))
     for rules in FLOORS:
         fires = [scores.findings.fires(rule) for rule in rules]
         strength = np.sum(fires, axis=0).astype(np.float64)

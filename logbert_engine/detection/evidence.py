@@ -1,13 +1,16 @@
 """Evidence that a session is odd: how far out it lies among ordinary sessions, by one statistic after another.
 
 Each statistic of a session becomes a conformal p-value, the share of held-out ordinary sessions that lie as far
-out, ``(1 + #{ordinary >= s}) / (n + 1)``; each rule has the share of ordinary sessions that it alarms on. A session's
-evidence is the lowest of them; where that lies among the ordinary sessions' own gives the p-value that
-alarms go by. So several statistics cost no more false alarms than one, however they depend on one another.
+out, ``(1 + #{ordinary >= s}) / (n + 1)``; each rule that fires has the share of ordinary sessions that it alarms on.
+A session's evidence is the product of its two lowest p-values, so that what two of them tell counts for more than
+what one does; where that lies among the ordinary sessions' own gives the p-value that alarms go by. So several
+statistics cost no more false alarms than one, however they depend on one another. A rule that hardly ever fires on
+ordinary sessions is decisive: it alarms by itself, and what it costs is taken off the budget of the others.
 
-Sources: Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005 (conformal p-values); Westfall and
-Young: Resampling-Based Multiple Testing, 1993 (single-step min-p), which unlike Bonferroni's bound is exact but
-for a step of each further statistic (``_slack``).
+Sources: Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005 (conformal p-values); Dudbridge and
+Koeleman: Rank truncated product of P-values, Genetic Epidemiology 2003; Westfall and Young: Resampling-Based Multiple
+Testing, 1993 (the null distribution of such a combination by resampling; exact but for a step of each further
+statistic, see ``Limit``).
 """
 
 from __future__ import annotations
@@ -30,32 +33,42 @@ _TAIL = 0.1
 """Share of the ordinary sessions, those furthest out, that the tail is read from."""
 _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
+_LEAST = 1e-300
+"""Keeps logarithms finite."""
+_BEFORE = 1000.0
+"""More than the evidence of any session, -log10."""
 
 
-STATISTICS = {"order.mean": "order", "bag.mean": "bag", "bag.highest": "bag"}
+STATISTICS = {"order.mean": "order", "bag.rms": "bag", "counts.distance": "counts"}
 """Numbers for each session, the higher the odder, to the component that they are evidence of."""
 FIRING = ("unseen", "counts", "length")
 """Rules that are evidence of their own; neighbours are what the order view sees better."""
+RARE = 0.001
+"""A rule that fires on no larger share of ordinary sessions is decisive."""
 
 
-def statistics_of(found: Mapping[View, Surprisals]) -> dict[str, NDArray[np.float64]]:
+def statistics_of(
+    found: Mapping[View, Surprisals], distances: NDArray[np.float64] | None = None
+) -> dict[str, NDArray[np.float64]]:
     """The statistics of some sequences.
+
+    In order the mean surprisal, nats; in the bag its root mean square, as a bag is odd by few of its events.
 
     Args:
         found: view to the surprisals of the same sequences.
+        distances: [U] to the nearest ordinary bag.
 
     Returns:
-        Name to [U] values, nats.
+        Name to [U] values.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for view, surprisals in found.items():
         if view == "bag":
-            values["bag.mean"] = surprisals.means()
-            values["bag.highest"] = np.maximum.reduceat(surprisals.values, surprisals.offsets[:-1]).astype(
-                np.float64
-            )
+            values["bag.rms"] = np.sqrt(surprisals.of_squares().means())
         else:
             values["order.mean"] = surprisals.means()
+    if distances is not None:
+        values["counts.distance"] = distances
     return values
 
 
@@ -89,7 +102,7 @@ def p_values(ordinary: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
     start = float(ordinary[n - far])
     scale = max(float((ordinary[n - far :] - start).mean()), 1e-6)
     beyond = (far + 1) / (n + 1) * np.exp(-np.maximum(values - start, 0.0) / scale)
-    found: NDArray[np.float64] = np.where(values > start, np.maximum(beyond, 1e-300), p)
+    found: NDArray[np.float64] = np.where(values > start, np.maximum(beyond, _LEAST), p)
     return found
 
 
@@ -99,12 +112,25 @@ class Evidence:
 
     p: dict[str, NDArray[np.float64]]
     """Statistic or rule to p-values; 1 where a rule does not fire."""
-    lowest: NDArray[np.float64]
-    """[U] the lowest p-value: what sessions are ranked by."""
+    weight: NDArray[np.float64]
+    """[U] the product of the two lowest p-values: what sessions are ranked by."""
+    ordinary: NDArray[np.float64]
+    """[U] the same without decisive rules: what is compared with ordinary sessions."""
     which: list[str]
-    """[U] the component that it comes from."""
-    rates: dict[str, float]
-    """Rule to the most of ordinary sessions that it alarms on."""
+    """[U] the component that the lowest p-value comes from."""
+
+
+def decisive(rates: Mapping[str, Rate], held_out: int) -> list[str]:
+    """Rules that alarm by themselves, rarest first: those that fire on no more than ``RARE`` of ordinary sessions, or
+    on less than so many held-out ones can tell.
+
+    Args:
+        rates: rule to how often it alarms on ordinary sessions.
+        held_out: ordinary sessions that the evidence is compared with.
+    """
+    most = max(RARE, 1 / (held_out + 1))
+    found = [rule for rule in FIRING if rule in rates and rates[rule].upper <= most]
+    return sorted(found, key=lambda rule: rates[rule].upper)
 
 
 def evidence_of(
@@ -132,65 +158,102 @@ def evidence_of(
             fired = np.where(findings.fires(rule), rates[rule].upper, 1.0)
             if rule == "unseen":
                 fired = fired * _MORE_UNSEEN ** np.maximum(findings.unseen - 1, 0)
-            p[rule] = np.maximum(fired, 1e-300)
+            p[rule] = np.maximum(fired, _LEAST)
             components.append(rule)
+    by_itself = decisive(rates, max(map(len, samples.values()), default=0))
     values = np.stack(list(p.values()))
+    weighed = np.stack([p[name] for name in p if name not in by_itself])
     return Evidence(
         p=p,
-        lowest=values.min(axis=0),
+        weight=_product(values),
+        ordinary=_product(weighed),
         which=[components[i] for i in values.argmin(axis=0).tolist()],
-        rates={rule: rate.upper for rule, rate in rates.items()},
     )
 
 
-def final_p(ordinary: NDArray[np.float64], evidence: Evidence) -> NDArray[np.float64]:
-    """The share of ordinary sessions whose evidence is as strong, (1 + #{ordinary <= e}) / (n + 1).
+def ranking(evidence: Evidence, alarms: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[U] What sessions are ranked by, highest first: the evidence, -log10; those that alarm before the others."""
+    found: NDArray[np.float64] = -np.log10(evidence.weight) + np.where(alarms, _BEFORE, 0.0)
+    return found
 
-    Where a rule alarms that is rarer among the ordinary sessions than these can resolve, because more of them tell
-    of it, the p-value is at most how rare it is.
 
-    Args:
-        ordinary: [n] sorted evidence of held-out ordinary sessions.
-        evidence: of U sequences.
+def _product(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[U] of the two lowest of each column."""
+    lowest = np.sort(values, axis=0)[:2]
+    found: NDArray[np.float64] = np.maximum(lowest.prod(axis=0), _LEAST)
+    return found
+
+
+def final_p(calibration: Calibration, evidence: Evidence) -> NDArray[np.float64]:
+    """The share of ordinary sessions whose evidence is as strong, (1 + #{ordinary <= e}) / (n + 1); at most how rare
+    a decisive rule is that fires.
 
     Returns:
         [U].
     """
-    found = _ranked(ordinary, evidence.lowest)
-    for rule in FIRING:
-        if evidence.rates.get(rule, 1.0) <= 1 / (len(ordinary) + 1):
-            found = np.minimum(found, np.where(evidence.p[rule] < 1, evidence.rates[rule], 1.0))
+    found = _ranked(calibration, evidence.ordinary)
+    rates = _rates(calibration)
+    for rule in decisive(rates, len(calibration.evidence)):
+        found = np.minimum(found, np.where(evidence.p[rule] < 1, rates[rule].upper, 1.0))
     return found
 
 
-def _ranked(ordinary: NDArray[np.float64], lowest: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = (1 + np.searchsorted(ordinary, lowest, side="right")) / (len(ordinary) + 1)
+def _ranked(calibration: Calibration, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordinary = np.array(calibration.evidence)
+    found: NDArray[np.float64] = (1 + np.searchsorted(ordinary, values, side="right")) / (len(ordinary) + 1)
     return found
 
 
-def alarm_rate(calibration: Calibration, budget: float) -> float:
-    """The highest p-value that alarms within a budget.
+def _rates(calibration: Calibration) -> dict[str, Rate]:
+    return {rule: Rate(*counts) for rule, counts in calibration.rules.items()}
 
-    Alarms come in steps of the resolution; a budget below it alarms on what lies further out than every held-out
-    session.
+
+@dataclass(frozen=True)
+class Limit:
+    """What alarms within a budget."""
+
+    rules: list[str]
+    """Decisive rules that the budget is enough for."""
+    rate: float
+    """Sessions alarm whose evidence comes up to that of this share of ordinary ones."""
+    share: float
+    """The share of ordinary sessions that alarms by both, (1 + alarms) / (n + 1) and what the rules alarm on. Where
+    none of the n held-out sessions alarms, and there are several statistics, it is a step more: each has its tail
+    from these very sessions, which lie a little less far out by it than others of their kind do."""
+
+    def alarms(self, calibration: Calibration, evidence: Evidence) -> NDArray[np.bool_]:
+        """[U] whether each sequence alarms."""
+        found: NDArray[np.bool_] = _ranked(calibration, evidence.ordinary) <= self.rate
+        for rule in self.rules:
+            found |= evidence.p[rule] < 1
+        return found
+
+
+def limit_of(calibration: Calibration, budget: float) -> Limit:
+    """What alarms within a budget.
+
+    Decisive rules come first, the rarest before others; those that the n held-out sessions can tell of take what they
+    alarm on off the budget, as long as a step of 1/(n + 1) is left for the evidence. Alarms come in such steps; with
+    less than one left, what lies further out than every held-out session alarms.
+
+    Args:
+        calibration: of the model.
+        budget: share of ordinary sessions that may alarm.
     """
     n = len(calibration.evidence)
-    return max(1, math.floor(budget * (n + 1) + 1e-9)) / (n + 1)
-
-
-def alarming_share(calibration: Calibration, rate: float) -> float:
-    """The share of ordinary sessions that alarms up to a p-value.
-
-    It is (1 + #{ordinary: p <= rate}) / (n + 1), and the share that rules which are rarer than that can resolve
-    alarm on. Where none of the held-out ones does, and there are several statistics, it is one step more: each has
-    its tail from these very sessions, which lie a little less far out by it than others of their kind do.
-    """
+    step, left, cost = 1 / (n + 1), budget, 0.0
+    rules = []
+    for rule, rate in ((rule, _rates(calibration)[rule]) for rule in decisive(_rates(calibration), n)):
+        alarms = rate.alarms / rate.sessions
+        if rate.upper > step:
+            if alarms > left - step:
+                break
+            left -= alarms
+        rules.append(rule)
+        cost += alarms
+    limit = max(1, math.floor(left * (n + 1) + 1e-9)) * step
     ordinary = np.array(calibration.evidence)
-    alarms = int((_ranked(ordinary, ordinary) <= rate).sum())
-    if not alarms and len(calibration.statistics) > 1:
-        alarms = 1
-    rules = (Rate(*counts) for rule, counts in calibration.rules.items() if rule in FIRING)
-    fired = sum(
-        rule.alarms / rule.sessions for rule in rules if rule.upper <= min(rate, 1 / (len(ordinary) + 1))
-    )
-    return min(1.0, (1 + alarms) / (len(ordinary) + 1) + fired)
+    told = int((_ranked(calibration, ordinary) <= limit).sum())
+    if not told and len(calibration.statistics) > 1:
+        told = 1
+    return Limit(rules=rules, rate=limit, share=min(1.0, (1 + told) * step + cost))

@@ -17,7 +17,7 @@ from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import false_alarm_rate
 from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.drift import drift_of
-from logbert_engine.detection.evidence import alarm_rate, alarming_share
+from logbert_engine.detection.evidence import limit_of, ranking
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
@@ -132,9 +132,10 @@ def infer(
         )
     else:
         assert budget is not None
-        limit = alarm_rate(record.calibration, budget)
-        alarms, odd = scores.p <= limit, -np.log10(scores.evidence.lowest)
-        rate = alarming_share(record.calibration, limit)
+        limit = limit_of(record.calibration, budget)
+        alarms = limit.alarms(record.calibration, scores.evidence)
+        odd = ranking(scores.evidence, alarms)
+        rate = limit.share
     limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     tally = _Tally()
     say("writing", 0, store.n_sessions)
@@ -265,7 +266,7 @@ def results(
             threshold=limits.threshold,
             budget=limits.budget,
             p_value=float(scores.p[sequence]),
-            evidence=round(-math.log10(float(scores.evidence.lowest[sequence])), 4),
+            evidence=round(-math.log10(float(scores.evidence.weight[sequence])), 4),
             component=scores.evidence.which[sequence],
             surprisal=round(float(scores.mean[sequence]), 6),
             length=int(store.lengths[sequence]),

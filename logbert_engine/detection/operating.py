@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logbert_engine.data.contract import EventId
+from logbert_engine.detection.evidence import Evidence, ranking
 from logbert_engine.detection.scoring import StoreScores
 from logbert_engine.detection.teaching import Taught
 from logbert_engine.evaluation.detections import Detector
@@ -22,7 +23,7 @@ def operate(
     anomalous: NDArray[np.bool_],
     sessions: NDArray[np.int64],
     of: NDArray[np.int32],
-    rate: float,
+    alarms: Callable[[Evidence], NDArray[np.bool_]],
     answers: int,
 ) -> list[Detector]:
     """Answer for one signature after another, always the oddest that is not settled.
@@ -36,7 +37,7 @@ def operate(
         anomalous: [U] the true answer for each distinct sequence: whether most of its sessions are anomalies.
         sessions: [U] labelled sessions with each; those with none are not shown.
         of: [S] the sequence of each labelled session.
-        rate: the p-value up to which sessions alarm.
+        alarms: tells which distinct sequences alarm.
         answers: how many.
 
     Returns:
@@ -48,7 +49,7 @@ def operate(
     found: list[Detector] = []
     told = sorted({n for n in ANSWERS if n <= answers} | {answers})
     for given in range(answers + 1):
-        odd, alarm = _verdicts(scores, settled, rate)
+        odd, alarm = _verdicts(scores, settled, alarms)
         if given in told:
             found.append(
                 Detector(name=f"after {given} answers", kind="model", score=odd[of], alarm=alarm[of])
@@ -64,10 +65,10 @@ def operate(
 
 
 def _verdicts(
-    scores: StoreScores, settled: dict[int, bool], rate: float
+    scores: StoreScores, settled: dict[int, bool], alarms: Callable[[Evidence], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    odd = -np.log10(scores.evidence.lowest)
-    alarm = scores.p <= rate
+    alarm = alarms(scores.evidence)
+    odd = ranking(scores.evidence, alarm)
     for which, anomaly in settled.items():
         odd[which] = np.inf if anomaly else -np.inf
         alarm[which] = anomaly

@@ -8,12 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from logbert_engine.data.hashing import mix
-from logbert_engine.data.normals import Normals
+from logbert_engine.data.normals import Normals, bag_numbers
 from logbert_engine.models.vocabulary import UNK
 
 RULES = ("unseen", "counts", "pairs", "length")
-_BAG, _MOST_IDS = 31, 1 << 31
+_MOST_IDS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Rules:
 
     @cached_property
     def _bags(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        bags, which = np.unique(_bags(self._normals.tokens, self._normals.offsets), return_inverse=True)
+        bags, which = np.unique(bag_numbers(self._normals.tokens, self._normals.offsets), return_inverse=True)
         return bags, np.bincount(which, weights=self._normals.counts).astype(np.int64)
 
     def _held(
@@ -100,7 +99,7 @@ class Rules:
         low, high = int(self._lengths.min()), int(self._lengths.max())
         return Findings(
             unseen=np.bincount(distinct // _MOST_IDS, minlength=len(lengths)),
-            counts=~np.isin(_bags(tokens, offsets), self._bags[0]),
+            counts=~np.isin(bag_numbers(tokens, offsets), self._bags[0]),
             pairs=np.bincount(pair_owner[new], minlength=len(lengths)),
             length=(lengths < low) | (lengths > high),
         )
@@ -147,10 +146,3 @@ def _pairs(
     inside = np.flatnonzero(owner[1:] == owner[:-1])
     ids = tokens.astype(np.int64)
     return ids[inside] * _MOST_IDS + ids[inside + 1], owner[inside]
-
-
-def _bags(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for each sequence that does not depend on the order of its events."""
-    with np.errstate(over="ignore"):
-        found: NDArray[np.uint64] = np.add.reduceat(mix(_BAG, tokens), offsets[:-1])
-    return found

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from logbert_engine.data.batches import pieces_of
+from logbert_engine.data.normals import Normals
 from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import anomaly_scores
 from logbert_engine.detection.evidence import Evidence, evidence_of, final_p, statistics_of
+from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.detection.teaching import Taught, learn, passed_over
 from logbert_engine.models.checkpoint import Calibration, ModelRecord
@@ -83,7 +85,7 @@ def score_store(
     Raises:
         CheckpointError: the checkpoint has no calibration.
     """
-    return weigh(record, store, surprisals_of(model, record, store, device, progress), taught)
+    return Weighing(record, store, surprisals_of(model, record, store, device, progress)).scores(taught)
 
 
 def surprisals_of(
@@ -117,37 +119,73 @@ def surprisals_of(
     return found
 
 
-def weigh(
-    record: ModelRecord, store: Store, found: Mapping[View, Surprisals], taught: Taught = ()
-) -> StoreScores:
-    """What the surprisals of a store's sequences, and the rules, come to.
+class Weighing:
+    """Turns the surprisals of a store's sequences, and the rules, into scores; again as more is taught."""
 
-    Args:
-        record: of the model.
-        store: that was scored.
-        found: view to surprisals.
-        taught: sequences that people judged normal: their events are no surprise any more, and the rules know them.
+    def __init__(self, record: ModelRecord, store: Store, found: Mapping[View, Surprisals]) -> None:
+        """Take what does not depend on what is taught.
 
-    Raises:
-        CheckpointError: the checkpoint has no calibration.
-    """
-    calibration = _calibration(record)
-    assert record.normals is not None
-    lesson = learn(record.vocabulary, store.events, record.normals, taught)
-    tokens = lesson.lookup[store.tokens].astype(np.int32)
-    found = {view: passed_over(each, tokens >= lesson.first_taught) for view, each in found.items()}
-    mean = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
-    findings = Rules(lesson.normals).find(tokens, np.asarray(store.offsets))
-    rates = {rule: Rate(*counts) for rule, counts in calibration.rules.items()}
-    evidence = evidence_of(statistics_of(found), findings, calibration.statistics, rates)
-    return StoreScores(
-        surprisals=found,
-        mean=mean,
-        score=anomaly_scores(calibration, mean),
-        findings=findings,
-        evidence=evidence,
-        p=final_p(np.array(calibration.evidence), evidence),
-    )
+        Args:
+            record: of the model.
+            store: that was scored.
+            found: view to surprisals.
+
+        Raises:
+            CheckpointError: the checkpoint has no calibration.
+        """
+        self._calibration = _calibration(record)
+        assert record.normals is not None
+        self._normals, self._vocabulary, self._store, self._found = (
+            record.normals,
+            record.vocabulary,
+            store,
+            found,
+        )
+        self._offsets = np.asarray(store.offsets)
+        self._tokens = record.vocabulary.lookup(store.events)[store.tokens].astype(np.int32)
+        self._nearest = Nearest(record.normals)
+        self._distances = self._nearest.distances(self._tokens, self._offsets)
+
+    def scores(self, taught: Taught = ()) -> StoreScores:
+        """What it all comes to.
+
+        Args:
+            taught: sequences that people judged normal: their events are no surprise any more, and the rules know
+                them.
+        """
+        calibration = self._calibration
+        lesson = learn(self._vocabulary, self._store.events, self._normals, taught)
+        tokens = lesson.lookup[self._store.tokens].astype(np.int32)
+        left_out = tokens >= lesson.first_taught
+        found = {view: passed_over(each, left_out) for view, each in self._found.items()}
+        mean = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
+        findings = Rules(lesson.normals).find(tokens, self._offsets)
+        rates = {rule: Rate(*counts) for rule, counts in calibration.rules.items()}
+        statistics = statistics_of(found, self._distances_with(lesson.taught, left_out))
+        evidence = evidence_of(statistics, findings, calibration.statistics, rates)
+        return StoreScores(
+            surprisals=found,
+            mean=mean,
+            score=anomaly_scores(calibration, mean),
+            findings=findings,
+            evidence=evidence,
+            p=final_p(calibration, evidence),
+        )
+
+    def _distances_with(self, taught: Normals | None, left_out: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """[U] To the nearest of the ordinary sessions, or of what was taught; events that were taught may be passed
+        over."""
+        if taught is None:
+            return self._distances
+        found = self._nearest.distances(self._tokens, self._offsets, (taught.tokens, taught.offsets))
+        rest = np.add.reduceat((~left_out).astype(np.int64), self._offsets[:-1])
+        shorter = np.flatnonzero((rest > 0) & (rest < np.diff(self._offsets)))
+        if len(shorter):
+            kept = np.repeat(np.isin(np.arange(len(rest)), shorter), np.diff(self._offsets)) & ~left_out
+            offsets = np.concatenate(([0], np.cumsum(rest[shorter])))
+            without = self._nearest.distances(self._tokens[kept], offsets)
+            found[shorter] = np.minimum(found[shorter], without)
+        return np.minimum(self._distances, found)
 
 
 def _calibration(record: ModelRecord) -> Calibration:

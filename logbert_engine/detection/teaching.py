@@ -25,6 +25,8 @@ class Lesson:
     """[E] id of each event of a store: the model's, beyond those an id for each event that was taught, else UNK."""
     normals: Normals
     """The ordinary sessions of training and those that were judged."""
+    taught: Normals | None
+    """Those that were judged, in these ids; None where there are none."""
     first_taught: int
     """Ids from here on are taught: the model has no row for them."""
 
@@ -51,18 +53,14 @@ def learn(vocabulary: Vocabulary, events: Sequence[EventId], normals: Normals, t
         if lookup[place] == UNK and event in new:
             lookup[place] = new[event]
     if not taught:
-        return Lesson(lookup=lookup, normals=normals, first_taught=first)
+        return Lesson(lookup=lookup, normals=normals, taught=None, first_taught=first)
     added = [np.array([ids[event] for event in sequence], dtype=np.int32) for sequence in taught]
-    lengths = np.array([len(sequence) for sequence in added], dtype=np.int64)
-    return Lesson(
-        lookup=lookup,
-        normals=Normals(
-            tokens=np.concatenate([normals.tokens, *added]),
-            offsets=np.concatenate([normals.offsets, normals.offsets[-1] + np.cumsum(lengths)]),
-            counts=np.concatenate([normals.counts, np.ones(len(added), dtype=np.int64)]),
-        ),
-        first_taught=first,
+    judged = Normals(
+        tokens=np.concatenate(added),
+        offsets=np.concatenate([[0], np.cumsum([len(sequence) for sequence in added])]),
+        counts=np.ones(len(added), dtype=np.int64),
     )
+    return Lesson(lookup=lookup, normals=normals.with_more(judged), taught=judged, first_taught=first)
 
 
 def passed_over(found: Surprisals, left_out: NDArray[np.bool_]) -> Surprisals:

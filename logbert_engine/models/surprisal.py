@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,10 @@ class Surprisals:
     """Their probabilities."""
     end: NDArray[np.float32] | None = None
     """Of each sequence the surprisal of its end, nats; None in the bag view, which has none."""
+
+    def of_squares(self) -> Surprisals:
+        """The squares, nats²."""
+        return replace(self, values=self.values**2)
 
     def means(self) -> NDArray[np.float64]:
         """Mean surprisal of each sequence, nats."""

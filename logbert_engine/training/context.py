@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logbert_engine.data.batches import Pieces, pieces_of
 from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.sampling import Split, stage_sample
 from logbert_engine.data.store import Store
+from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.models.device import Compute
 from logbert_engine.models.vocabulary import Vocabulary
@@ -68,9 +70,15 @@ class RunContext:
 
     @cached_property
     def rules(self) -> tuple[Findings, dict[str, Rate]]:
-        """What rules that know the training sessions find in the validation sample, and how often each alarms."""
-        rules = Rules(self.train_normals)
-        return rules.find(self.valid_normals.tokens, self.valid_normals.offsets), rules.left_out()
+        """What rules that know the training sessions find in the validation sample, and how often each alarms on an
+        ordinary session that it does not know."""
+        found = Rules(self.train_normals).find(self.valid_normals.tokens, self.valid_normals.offsets)
+        return found, Rules(self.normals).left_out()
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """How far each sequence of the validation sample is from the nearest of the training sessions."""
+        return Nearest(self.train_normals).distances(self.valid_normals.tokens, self.valid_normals.offsets)
 
     @cached_property
     def normals(self) -> Normals:

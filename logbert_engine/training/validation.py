@@ -51,7 +51,7 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
         return loss, None
     means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
     findings, rates = context.rules
-    return loss, calibrate(means, counts, highest, statistics_of(found), findings, rates)
+    return loss, calibrate(means, counts, highest, statistics_of(found, context.distances), findings, rates)
 
 
 def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> Surprisals:
