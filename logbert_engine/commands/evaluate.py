@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, model_and_sessions, share
+from logbert_engine.commands.scoring import (
+    ADAPT,
+    ScoringProgress,
+    add_model_and_sessions,
+    model_and_sessions,
+    share,
+)
 from logbert_engine.protocol.locations import given_path
 
 MOST_ANSWERS = 1000
@@ -62,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="simulate a person who is shown the top of the list and judges N of its signatures truly",
     )
+    parser.add_argument("--adapt", action="store_true", help=ADAPT)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -87,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             seed=arguments.seed,
             operator=arguments.operator,
+            adapting=arguments.adapt,
             report=progress,
         )
     finally:

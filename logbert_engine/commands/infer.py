@@ -5,9 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from typing import TYPE_CHECKING
 
-from logbert_engine.commands.scoring import ScoringProgress, add_model_and_sessions, model_and_sessions, share
+from logbert_engine.commands.scoring import (
+    ADAPT,
+    ScoringProgress,
+    add_model_and_sessions,
+    model_and_sessions,
+    share,
+)
+from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.locations import given_path
+
+if TYPE_CHECKING:
+    from logbert_engine.detection.inference import Adaptation
+
+MOST_EVENTS = 8
+"""Named in a line."""
 
 
 def finite(text: str) -> float:
@@ -30,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limit.add_argument(
         "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"
     )
+    parser.add_argument("--adapt", action="store_true", help=ADAPT)
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
     parser.add_argument(
         "--allow-unknown", action="store_true", help="score logs that the checkpoint hardly knows"
@@ -44,6 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and say what was found."""
     from logbert_engine.detection.inference import infer
 
+    if arguments.adapt and arguments.threshold is not None:
+        raise LogbertError(
+            "--adapt calibrates anew, so a fixed --threshold means nothing with it; give --alert-budget."
+        )
     checkpoint, inputs = model_and_sessions(arguments)
     output = given_path(arguments.output, "--output")
     progress = ScoringProgress(arguments.progress)
@@ -56,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             budget=arguments.alert_budget,
             device=arguments.device,
             allow_unknown=arguments.allow_unknown,
+            adapting=arguments.adapt,
             report=progress,
         )
     finally:
@@ -87,7 +107,18 @@ def run(arguments: argparse.Namespace) -> int:
             print("alarms by evidence: " + ", ".join(f"{name} {n:,}" for name, n in found.components.items()))
         if found.drift:
             print(f"mind: {found.drift}")
+        if found.adapted is not None:
+            print(_adapted(found.adapted))
         if found.rejected:
             print(f"{found.rejected:,} records could not be used")
         print(f"written to {found.output}, ranked, highest first")
     return 0
+
+
+def _adapted(what: Adaptation) -> str:
+    events = ", ".join(map(str, what.learnt[:MOST_EVENTS]))
+    more = f" and {len(what.learnt) - MOST_EVENTS} more" if len(what.learnt) > MOST_EVENTS else ""
+    learnt = (
+        f"{len(what.learnt)} new events are ordinary now ({events}{more})" if what.learnt else "no new event"
+    )
+    return f"adapted in {what.blocks} blocks over time: {learnt}; without it {what.alarms_before:,} sessions alarm"

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from logbert_engine.protocol.locations import given_path
 
+ADAPT = "walk through the sessions in time, and learn from them, without labels, what is ordinary now"
+"""What ``--adapt`` does."""
+
 
 def share(text: str) -> float:
     """A share as people write it: ``0.5%`` or ``0.005``."""

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from logbert_engine.detection.evidence import evidence_of, sample_of
+from logbert_engine.detection.evidence import evidence_of, sample_of, statistics_of
 from logbert_engine.detection.rules import Findings, Rate
 from logbert_engine.models.checkpoint import Calibration
+from logbert_engine.models.surprisal import Surprisals, raise_unknown
+from logbert_engine.presets.types import View
 
 SMALLEST_SURPRISAL = 1e-6
 """Nats; keeps the logarithm finite for sessions that the model knows by heart."""
@@ -85,6 +87,41 @@ def calibrate(
         rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
         evidence=evidence,
     )
+
+
+def calibrate_on(
+    found: Mapping[View, Surprisals],
+    unknown: Mapping[View, NDArray[np.bool_]],
+    counts: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    findings: Findings,
+    rates: Mapping[str, Rate],
+) -> tuple[float, Calibration | None]:
+    """Calibrate on held-out sessions as they were scored; unknown events are raised in place.
+
+    Args:
+        found: view to the surprisals of their distinct sequences.
+        unknown: view to which events the model has no row for.
+        counts: sessions with each sequence.
+        distances: of each sequence to the nearest ordinary bag that is not held out.
+        findings: of rules that have not seen these sessions.
+        rates: rule to how often it alarms on ordinary sessions.
+
+    Returns:
+        The mean surprisal per event (nats; over views, and each session counts, identical ones too), and the
+        calibration; None where that is not finite.
+    """
+    losses: list[float] = []
+    highest: dict[str, float] = {}
+    for view, surprisals in found.items():
+        highest[view] = raise_unknown(surprisals, unknown[view])
+        per_event = np.repeat(counts, np.diff(surprisals.offsets))
+        losses.append(float(np.average(surprisals.values.astype(np.float64), weights=per_event)))
+    loss = float(np.mean(losses))
+    if not math.isfinite(loss):
+        return loss, None
+    means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
+    return loss, calibrate(means, counts, highest, statistics_of(found, distances), findings, rates)
 
 
 def _rounded_up(score: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
 from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.evidence import Limit, limit_of, ranking
-from logbert_engine.detection.inference import DEFAULT_BUDGET
+from logbert_engine.detection.adapting import Adapted, adapt
+from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.operating import operate, true_answers
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.evaluation.comparison import Comparison, compare
@@ -60,6 +59,7 @@ def evaluate(
     device: Device = "auto",
     seed: int = 0,
     operator: int = 0,
+    adapting: bool = False,
     report: Report | None = None,
 ) -> Evaluation:
     """Score labelled sessions and compare what alarms with the labels, and with what simple rules alarm on.
@@ -73,6 +73,8 @@ def evaluate(
         device: where to score.
         seed: of the bootstrap.
         operator: answers of a simulated operator, who is shown the top of the list; 0: none.
+        adapting: whether to adapt to the sessions, without a look at their labels (``detection.adapting``); the
+            figures of the model as it was stand beside.
         report: called with (phase, done, all).
 
     Raises:
@@ -95,12 +97,12 @@ def evaluate(
         )
     checked = _refuse_leaks(found, store, labelled)
     check_vocabulary(record, store, allow_unknown=True)
+    compute = choose(device, "fp32")
     surprisals = surprisals_of(
-        model, record, store, choose(device, "fp32").device, lambda done, total: say("scoring", done, total)
+        model, record, store, compute.device, lambda done, total: say("scoring", done, total)
     )
-    weighing = Weighing(record, store, surprisals)
+    weighing: Weighing | Adapted = Weighing(record, store, surprisals, budget)
     scores = weighing.scores()
-    limit = limit_of(record.calibration, budget)
     of = np.asarray(store.sequence_of)[labelled]
     sample = sample_of(
         np.asarray(store.label)[labelled],
@@ -109,16 +111,21 @@ def evaluate(
         time=np.asarray(store.time)[labelled],
         normal_weight=normal_weight,
     )
-    detectors = _detectors(scores, record.calibration, limit, of)
+    detectors = _detectors(scores, record.calibration, of)
+    if adapting:
+        weighing = adapt(model, record, store, compute, budget, say)
+        store = weighing.store
+        of = np.asarray(store.sequence_of)[labelled]
+        detectors.insert(0, _as_a_whole("adapted", weighing.scores(), of))
     if operator:
         anomalous, sessions = true_answers(np.asarray(store.label)[labelled], of, store.n_unique)
+        events = store
         detectors[1:1] = operate(
             weighing.scores,
-            lambda u: [store.events[i] for i in store.sequence(u)],
+            lambda u: [events.events[i] for i in events.sequence(u)],
             anomalous,
             sessions,
             of,
-            partial(limit.alarms, record.calibration),
             operator,
         )
     comparison = compare(
@@ -136,22 +143,12 @@ def evaluate(
     return Evaluation(comparison=comparison, sample=sample, detectors=detectors)
 
 
-def _detectors(
-    scores: StoreScores, calibration: Calibration, limit: Limit, of: NDArray[np.int32]
-) -> list[Detector]:
+def _detectors(scores: StoreScores, calibration: Calibration, of: NDArray[np.int32]) -> list[Detector]:
     """The model with all its evidence, each component of it alone, and the floor."""
-    alarms = limit.alarms(calibration, scores.evidence)
-    found = [
-        Detector(
-            name="all evidence",
-            kind="model",
-            score=ranking(scores.evidence, alarms)[of],
-            alarm=alarms[of],
-        )
-    ]
+    found = [_as_a_whole("all evidence", scores, of)]
     for name in calibration.statistics:
         p = scores.evidence.p[name]
-        found.append(Detector(name=name, kind="model", score=-np.log10(p)[of], alarm=(p <= limit.rate)[of]))
+        found.append(Detector(name=name, kind="model", score=-np.log10(p)[of], alarm=(p <= scores.rate)[of]))
     for rules in FLOORS:
         fires = [scores.findings.fires(rule) for rule in rules]
         strength = np.sum(fires, axis=0).astype(np.float64)
@@ -161,6 +158,15 @@ def _detectors(
             )
         )
     return found
+
+
+def _as_a_whole(name: str, scores: StoreScores, of: NDArray[np.int32]) -> Detector:
+    return Detector(
+        name=name,
+        kind="model",
+        score=ranking(scores.evidence, scores.alarms)[of],
+        alarm=scores.alarms[of],
+    )
 
 
 def _refuse_leaks(checkpoint: Path, store: Store, labelled: NDArray[np.int64]) -> str:

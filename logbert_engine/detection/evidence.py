@@ -27,6 +27,8 @@ from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.surprisal import Surprisals
 from logbert_engine.presets.types import View
 
+DEFAULT_BUDGET = 0.001
+"""Share of ordinary sessions that may alarm."""
 KEPT = 10_000
 """Most values kept of a statistic: a sample at even steps, the highest always among them."""
 _TAIL = 0.1

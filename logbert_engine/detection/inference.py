@@ -12,15 +12,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.contract import EventId
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store
+from logbert_engine.detection.adapting import Adapted, adapt
 from logbert_engine.detection.calibration import false_alarm_rate
 from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.drift import drift_of
-from logbert_engine.detection.evidence import limit_of, ranking
+from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.rules import Rate
-from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
+from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
@@ -31,7 +33,6 @@ from logbert_engine.rundir.atomic import only_over, replacing, write_file
 from logbert_engine.triage.of_run import verdicts_for
 from logbert_engine.triage.verdicts import Verdicts
 
-DEFAULT_BUDGET = 0.001
 DETAILED_RANKS = 1000
 """The first of the list keep every position, as all alarms do."""
 BESIDE_RANKS = 200
@@ -39,6 +40,17 @@ BESIDE_RANKS = 200
 POSITIONS_DETAILED, POSITIONS_BRIEF = 12, 1
 
 Report = Callable[[str, int, int], None]
+
+
+class Adaptation(msgspec.Struct, kw_only=True, frozen=True):
+    """What an inference learnt from its input before it judged it."""
+
+    blocks: int
+    """Parts over time, one after another."""
+    learnt: list[EventId]
+    """Events that are ordinary now."""
+    alarms_before: int
+    """Sessions that alarm by the checkpoint as it is."""
 
 
 class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
@@ -66,6 +78,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     rejected: int
     drift: str = ""
     """Why the calibration does not hold for these sessions; empty where it does."""
+    adapted: Adaptation | None = None
+    """What was learnt from these sessions; None where nothing was to be."""
     templates: dict[str, str] = {}
 
 
@@ -83,6 +97,7 @@ def infer(
     budget: float | None = None,
     device: Device = "auto",
     allow_unknown: bool = False,
+    adapting: bool = False,
     report: Report | None = None,
 ) -> InferenceSummary:
     """Score sessions and write them ranked, highest first.
@@ -96,6 +111,8 @@ def infer(
             evidence.
         device: where to score.
         allow_unknown: score although most events are unknown to the checkpoint.
+        adapting: adapt to the sessions first (``detection.adapting``); not with a threshold, and the checkpoint stays
+            as it is.
         report: called with (phase, done, all).
 
     Raises:
@@ -114,28 +131,34 @@ def infer(
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown)
     judged = verdicts_for(found)
-    scores = score_store(
-        model,
-        record,
-        store,
-        compute.device,
-        lambda done, total: say("scoring", done, total),
-        taught=judged.taught(),
-    )
     if threshold is None and budget is None:
         budget = DEFAULT_BUDGET
+    surprisals = surprisals_of(
+        model, record, store, compute.device, lambda done, total: say("scoring", done, total)
+    )
+    weighing: Weighing | Adapted = Weighing(record, store, surprisals, budget or DEFAULT_BUDGET)
+    scores = weighing.scores(judged.taught())
+    alarms, odd, rate = scores.alarms, ranking(scores.evidence, scores.alarms), weighing.share
     if threshold is not None:
-        alarms, odd, rate = (
-            scores.score > threshold,
-            scores.score,
-            false_alarm_rate(record.calibration, threshold),
-        )
-    else:
+        alarms, odd = scores.score > threshold, scores.score
+        rate = false_alarm_rate(record.calibration, threshold)
+    drift = drift_of(
+        scores.p,
+        alarms,
+        scores.findings.fires("unseen"),
+        np.asarray(store.counts),
+        Rate(*record.calibration.rules["unseen"]).upper if "unseen" in record.calibration.rules else 0.0,
+        rate,
+    )
+    adaptation = None
+    if adapting:
         assert budget is not None
-        limit = limit_of(record.calibration, budget)
-        alarms = limit.alarms(record.calibration, scores.evidence)
-        odd = ranking(scores.evidence, alarms)
-        rate = limit.share
+        before = int(alarms[store.sequence_of].sum())
+        weighing = adapt(model, record, store, compute, budget, say)
+        adaptation = Adaptation(blocks=len(weighing.blocks), learnt=weighing.learnt, alarms_before=before)
+        store, record, scores = weighing.store, weighing.record, weighing.scores(judged.taught())
+        alarms, odd, rate = scores.alarms, ranking(scores.evidence, scores.alarms), weighing.share
+    assert record.calibration is not None
     limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     tally = _Tally()
     say("writing", 0, store.n_sessions)
@@ -147,14 +170,6 @@ def infer(
             file.write(between + encoder.encode(result))
             between = b",\n"
         file.write(b"\n]\n")
-    drift = drift_of(
-        scores.p,
-        alarms,
-        scores.findings.fires("unseen"),
-        np.asarray(store.counts),
-        Rate(*record.calibration.rules["unseen"]).upper if "unseen" in record.calibration.rules else 0.0,
-        rate,
-    )
     by_session = scores.score[store.sequence_of]
     summary = InferenceSummary(
         checkpoint=str(found),
@@ -175,6 +190,7 @@ def infer(
         highest=float(by_session.max()),
         rejected=store.rejected,
         drift=drift.in_words() if drift is not None else "",
+        adapted=adaptation,
         templates=record.templates,
     )
     write_file(meta_path(output), msgspec.json.encode(summary))

@@ -10,10 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from logbert_engine.data.batches import pieces_of
-from logbert_engine.data.normals import Normals
+from logbert_engine.data.hashing import mix
+from logbert_engine.data.normals import Normals, bag_numbers
 from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import anomaly_scores
-from logbert_engine.detection.evidence import Evidence, evidence_of, final_p, statistics_of
+from logbert_engine.detection.evidence import (
+    DEFAULT_BUDGET,
+    Evidence,
+    evidence_of,
+    final_p,
+    limit_of,
+    statistics_of,
+)
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.detection.teaching import Taught, learn, passed_over
@@ -26,6 +34,7 @@ from logbert_engine.protocol.errors import CheckpointError
 
 EXPECTED = 5
 """Likeliest events kept for each position."""
+_UNKNOWN = 51
 MOST_UNKNOWN = 0.5
 """Share of events that a checkpoint may not know before it counts as one of other logs."""
 
@@ -45,6 +54,13 @@ class StoreScores:
     evidence: Evidence
     p: NDArray[np.float64]
     """Share of ordinary sessions with evidence as strong."""
+    alarms: NDArray[np.bool_]
+    """Whether it alarms within the budget."""
+    rate: NDArray[np.float64]
+    """The share of ordinary sessions whose evidence alarms, in each sequence's calibration."""
+    alike: NDArray[np.uint64]
+    """A number that sequences share which are odd by the same: by the events that are unknown, else by how often each
+    event occurs."""
 
 
 def check_vocabulary(record: ModelRecord, store: Store, *, allow_unknown: bool) -> None:
@@ -71,6 +87,7 @@ def score_store(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
     taught: Taught = (),
+    budget: float = DEFAULT_BUDGET,
 ) -> StoreScores:
     """Score every distinct sequence of a store.
 
@@ -81,11 +98,13 @@ def score_store(
         device: where.
         progress: called with sequences done and all, over the views.
         taught: sequences that people judged normal.
+        budget: share of ordinary sessions that may alarm.
 
     Raises:
         CheckpointError: the checkpoint has no calibration.
     """
-    return Weighing(record, store, surprisals_of(model, record, store, device, progress)).scores(taught)
+    found = surprisals_of(model, record, store, device, progress)
+    return Weighing(record, store, found, budget).scores(taught)
 
 
 def surprisals_of(
@@ -122,18 +141,22 @@ def surprisals_of(
 class Weighing:
     """Turns the surprisals of a store's sequences, and the rules, into scores; again as more is taught."""
 
-    def __init__(self, record: ModelRecord, store: Store, found: Mapping[View, Surprisals]) -> None:
+    def __init__(
+        self, record: ModelRecord, store: Store, found: Mapping[View, Surprisals], budget: float
+    ) -> None:
         """Take what does not depend on what is taught.
 
         Args:
             record: of the model.
             store: that was scored.
             found: view to surprisals.
+            budget: share of ordinary sessions that may alarm.
 
         Raises:
             CheckpointError: the checkpoint has no calibration.
         """
         self._calibration = _calibration(record)
+        self.limit = limit_of(self._calibration, budget)
         assert record.normals is not None
         self._normals, self._vocabulary, self._store, self._found = (
             record.normals,
@@ -145,6 +168,11 @@ class Weighing:
         self._tokens = record.vocabulary.lookup(store.events)[store.tokens].astype(np.int32)
         self._nearest = Nearest(record.normals)
         self._distances = self._nearest.distances(self._tokens, self._offsets)
+
+    @property
+    def share(self) -> float:
+        """Share of ordinary sessions that alarms, by the held-out ones."""
+        return self.limit.share
 
     def scores(self, taught: Taught = ()) -> StoreScores:
         """What it all comes to.
@@ -170,7 +198,22 @@ class Weighing:
             findings=findings,
             evidence=evidence,
             p=final_p(calibration, evidence),
+            alarms=self.limit.alarms(calibration, evidence),
+            rate=np.full(len(mean), self.limit.rate),
+            alike=self._alike(tokens),
         )
+
+    def _alike(self, tokens: NDArray[np.int32]) -> NDArray[np.uint64]:
+        found = bag_numbers(tokens, self._offsets)
+        unknown = np.flatnonzero(tokens == UNK)
+        if not len(unknown):
+            return found
+        owner = np.repeat(np.arange(len(found)), np.diff(self._offsets))[unknown]
+        held = np.unique(np.stack((owner, self._store.tokens[unknown].astype(np.int64))), axis=1)
+        numbers = np.zeros(len(found), dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            np.add.at(numbers, held[0], mix(_UNKNOWN, held[1]))
+        return np.where(np.isin(np.arange(len(found)), held[0]), numbers, found)
 
     def _distances_with(self, taught: Normals | None, left_out: NDArray[np.bool_]) -> NDArray[np.float64]:
         """[U] To the nearest of the ordinary sessions, or of what was taught; events that were taught may be passed

@@ -51,6 +51,14 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     return model
 
 
+def add_events(model: MaskedModel, before: Vocabulary, vocabulary: Vocabulary, seed: int) -> None:
+    """Give a model rows for a vocabulary that holds more events than the one that it was trained with.
+
+    The rows of events that it knows stay as they are; others are drawn from the distribution of those.
+    """
+    _replace_rows(model, *_rows_from_events(model, before, vocabulary, seed))
+
+
 def longest_pretrained(source: str) -> int:
     """Tokens of the longest input that a pre-trained model has positions for.
 

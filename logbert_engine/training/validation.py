@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from logbert_engine.data.batches import Pieces
-from logbert_engine.detection.calibration import calibrate
-from logbert_engine.detection.evidence import statistics_of
+from logbert_engine.detection.calibration import calibrate_on
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
+from logbert_engine.models.surprisal import Scorer, Surprisals
 from logbert_engine.presets.types import View
 from logbert_engine.training.context import RunContext
 
@@ -40,18 +37,9 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
     counts = np.zeros(context.store.n_unique, dtype=np.int64)
     counts[pieces.sequence] = pieces.count
     counts = counts[next(iter(found.values())).sequence]
-    losses: list[float] = []
-    highest: dict[str, float] = {}
-    for view, surprisals in found.items():
-        highest[view] = raise_unknown(surprisals, scorer.unknown(surprisals))
-        per_event = np.repeat(counts, np.diff(surprisals.offsets))
-        losses.append(float(np.average(surprisals.values.astype(np.float64), weights=per_event)))
-    loss = float(np.mean(losses))
-    if not math.isfinite(loss):
-        return loss, None
-    means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
+    unknown = {view: scorer.unknown(surprisals) for view, surprisals in found.items()}
     findings, rates = context.rules
-    return loss, calibrate(means, counts, highest, statistics_of(found, context.distances), findings, rates)
+    return calibrate_on(found, unknown, counts, context.distances, findings, rates)
 
 
 def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> Surprisals:
