@@ -32,7 +32,7 @@ from logbert_engine.training.refreshing import refresh
 BLOCKS = 5
 """Parts of the input, of as many sessions each, that are adapted to one after another."""
 SMALLEST_BLOCK = 200
-"""Sessions; fewer make fewer blocks."""
+"""Sessions; fewer make fewer blocks, and alone they teach nothing."""
 ORDINARY_SHARE = 0.1
 """An event that training never saw is ordinary once so many of the later sessions hold it: more than the anomalies
 are taken to be."""
@@ -142,13 +142,16 @@ def _part_of(report: Report, phase: str, nth: int, count: int) -> Callable[[int,
 
 
 def ordinary_now(store: Store, sessions: int, vocabulary: Vocabulary) -> list[EventId]:
-    """Events that are not in a vocabulary and that enough of the first sessions of a store hold.
+    """Events that are not in a vocabulary and that enough of the first sessions of a store hold; fewer than
+    ``SMALLEST_BLOCK`` tell of none.
 
     Args:
         store: in the order of time.
         sessions: how many of its sessions count.
         vocabulary: what is known.
     """
+    if sessions < SMALLEST_BLOCK:
+        return []
     so_far = between(store, 0, sessions)
     owner = np.repeat(np.arange(so_far.n_unique), so_far.lengths)
     both = np.unique(owner * len(store.events) + so_far.tokens)
@@ -173,7 +176,7 @@ def _learn_from(
     ordinary = np.flatnonzero(~strange[block.sequence_of])
     apart = uniform(_HOLD, record.seed, nth, ordinary) < HELD_OUT
     train, held_out = ordinary[~apart], ordinary[apart]
-    if len(ordinary) < SMALLEST_BLOCK // 2 or not len(held_out):
+    if block.n_sessions < SMALLEST_BLOCK or not len(train) or not len(held_out):
         return record
     refresh(model, record, block, train, compute, steps=STEPS, progress=progress)
     known = record.normals.with_more(normals_of(block, train, lookup))

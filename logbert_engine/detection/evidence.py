@@ -35,6 +35,13 @@ _TAIL = 0.1
 """Share of the ordinary sessions, those furthest out, that the tail is read from."""
 _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
+_CLOSE = 1e-5
+"""Values of a statistic that are no further apart are the same: identical sessions differ in the last digits by what
+they are scored with."""
+_NARROWEST = 1e-4
+"""The smallest scale of a tail."""
+_ALIKE = 1e-3
+"""Evidence that differs by no larger a part is the same, for the same reason."""
 _LEAST = 1e-300
 """Keeps logarithms finite."""
 _BEFORE = 1000.0
@@ -99,12 +106,12 @@ def p_values(ordinary: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
         [U] in (0, 1].
     """
     n = len(ordinary)
-    p = (1 + n - np.searchsorted(ordinary, values, side="left")) / (n + 1)
+    p = (1 + n - np.searchsorted(ordinary, values - _CLOSE, side="left")) / (n + 1)
     far = max(1, round(n * _TAIL))
     start = float(ordinary[n - far])
-    scale = max(float((ordinary[n - far :] - start).mean()), 1e-6)
+    scale = max(float((ordinary[n - far :] - start).mean()), _NARROWEST)
     beyond = (far + 1) / (n + 1) * np.exp(-np.maximum(values - start, 0.0) / scale)
-    found: NDArray[np.float64] = np.where(values > start, np.maximum(beyond, _LEAST), p)
+    found: NDArray[np.float64] = np.where(values > start + _CLOSE, np.maximum(beyond, _LEAST), p)
     return found
 
 
@@ -202,7 +209,8 @@ def final_p(calibration: Calibration, evidence: Evidence) -> NDArray[np.float64]
 
 def _ranked(calibration: Calibration, values: NDArray[np.float64]) -> NDArray[np.float64]:
     ordinary = np.array(calibration.evidence)
-    found: NDArray[np.float64] = (1 + np.searchsorted(ordinary, values, side="right")) / (len(ordinary) + 1)
+    below = np.searchsorted(ordinary, values * (1 + _ALIKE), side="right")
+    found: NDArray[np.float64] = (1 + below) / (len(ordinary) + 1)
     return found
 
 

@@ -17,6 +17,7 @@ from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.vocabulary import AROUND
 from logbert_engine.presets.types import Training
 from logbert_engine.training.batching import within_tokens
+from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.step import Updater, accumulate, batch_weight, make_optimizer
 
@@ -35,7 +36,7 @@ def refresh(
     steps: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Train a model on some sessions, in the views that it has.
+    """Train a model on some sessions, in the views that it has; the same for the same arguments.
 
     Args:
         model: changed in place.
@@ -53,6 +54,7 @@ def refresh(
     updater = Updater(model, optimizer, scaler, SETTINGS.clip)
     visits = visits_of(pieces, SETTINGS.duplicate_weight)
     batch = within_tokens(SETTINGS, SETTINGS.batch, float(np.average(pieces.tokens, weights=visits)))
+    seed_all(record.seed)
     model.train()
     done, epoch = 0, 0
     while done < steps:
