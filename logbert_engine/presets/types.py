@@ -113,6 +113,9 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
     duplicate_weight: Positive = 4
     """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
+    rare_as_unknown: NotNegativeFloat = 0.0
+    """A rare event is now and then shown as an unknown one, with probability this / (this + how often it occurs),
+    so that the model learns what stands around events that it does not know. 0: never."""
     stage_steps: NotNegative = 0
     """Optimizer steps that a stage is to have, about: few sessions are gone through more than once an epoch, and many
     get fewer epochs. 0: epochs alone count, as they do with ``--epochs-per-stage``."""

@@ -14,6 +14,7 @@ from torch.nn import functional
 from logbert_engine.data.batches import NEXT, Batch
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, logits_at
+from logbert_engine.models.vocabulary import UNK
 from logbert_engine.presets.types import Training
 
 
@@ -84,13 +85,17 @@ def accumulate(
         longest = int(batch.tokens_B[some].max())
         ids_BT = torch.from_numpy(batch.ids_BT[some, :longest]).to(compute.device)
         wanted_BT = torch.from_numpy(hidden_BT[some, :longest]).to(compute.device)
+        shown_BT = ids_BT
+        if batch.unknown_BT is not None:
+            unknown_BT = torch.from_numpy(batch.unknown_BT[some, :longest]).to(compute.device)
+            shown_BT = ids_BT.masked_fill(unknown_BT, UNK)
         padded = bool((batch.tokens_B[some] != longest).any())
         tokens_B = torch.from_numpy(batch.tokens_B[some]).to(compute.device) if padded else None
         predicts_next = batch.view_B[some] == NEXT
         next_B = torch.from_numpy(predicts_next).to(compute.device) if predicts_next.any() else None
         weight_M = torch.from_numpy(weight_B[some]).to(compute.device)[wanted_BT.nonzero()[:, 0]]
         with compute.autocast():
-            logits_MV = logits_at(model, ids_BT, wanted_BT, tokens_B, next_B)
+            logits_MV = logits_at(model, shown_BT, wanted_BT, tokens_B, next_B)
         surprisal_M = functional.cross_entropy(logits_MV.float(), ids_BT[wanted_BT], reduction="none")
         micro_sum = (surprisal_M * weight_M).sum()
         scaler.scale(micro_sum / total).backward()  # type: ignore[no-untyped-call]
