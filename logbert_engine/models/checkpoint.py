@@ -73,6 +73,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary
     views: tuple[View, ...] = ("order",)
     """How it was trained to read sessions."""
+    rotations: int = 1
+    """Divisions of the events among masks that its surprisals are averaged over."""
     calibration: Calibration | None = None
     templates: dict[str, str] = {}
     room: int = 0
@@ -211,7 +213,11 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
         if record.normals is not None:
             save_file(_tensors(record.normals), fresh / NORMALS_FILE)
         kept = _Kept(
-            vocabulary=record.vocabulary, views=record.views, templates=record.templates, room=record.room
+            vocabulary=record.vocabulary,
+            views=record.views,
+            rotations=record.rotations,
+            templates=record.templates,
+            room=record.room,
         )
         (fresh / VOCABULARY_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
         if record.calibration is not None:
@@ -290,6 +296,7 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
     return model, ModelRecord(
         vocabulary=kept.vocabulary,
         views=kept.views,
+        rotations=kept.rotations,
         calibration=calibration,
         templates=kept.templates,
         room=kept.room,
@@ -300,6 +307,7 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
 class _Kept(msgspec.Struct, kw_only=True):
     vocabulary: Vocabulary
     views: tuple[View, ...] = ("order",)
+    rotations: int = 1
     templates: dict[str, str] = {}
     room: int = 0
 

@@ -48,15 +48,33 @@ class Surprisals:
 
 
 class Scorer:
-    """Scores sequences of a store with a model. The result does not depend on how they are batched."""
+    """Scores sequences of a store with a model. The result does not depend on how they are batched.
+
+    Args:
+        model: put into evaluation mode.
+        vocabulary: of the model.
+        store: whose sequences are scored.
+        device: where the model is.
+        rotations: divisions of the events among the masks; of what they give, log-probabilities are averaged. The
+            next view has no masks to divide among.
+        top: likeliest events kept for each position.
+    """
 
     def __init__(
-        self, model: MaskedModel, vocabulary: Vocabulary, store: Store, device: torch.device, *, top: int = 0
+        self,
+        model: MaskedModel,
+        vocabulary: Vocabulary,
+        store: Store,
+        device: torch.device,
+        *,
+        rotations: int = 1,
+        top: int = 0,
     ) -> None:
         self._model = model.eval()
         self._store = store
         self._device = device
         self._lookup = vocabulary.lookup(store.events)
+        self._rotations = rotations
         self._top = min(top, len(vocabulary.events))
         self._first = vocabulary.first
 
@@ -76,19 +94,20 @@ class Scorer:
         found = _Gathered(self._store, pieces, self._top)
         order = np.argsort(pieces.tokens, kind="stable")
         sizes = pieces.tokens[order]
-        begin, at_once, masks = 0, TOKENS_AT_ONCE, 1 if view == "next" else MASKS
+        masks, rotations = (1, 1) if view == "next" else (MASKS, self._rotations)
+        begin, at_once, rows = 0, TOKENS_AT_ONCE, masks * rotations
         while begin < len(order):
             same = int(np.searchsorted(sizes, sizes[begin], side="right"))
-            end = min(same, begin + max(1, at_once // (masks * int(sizes[begin]))))
+            end = min(same, begin + max(1, at_once // (rows * int(sizes[begin]))))
             chosen = order[begin:end]
             as_view = np.full(len(chosen), VIEWS.index(view), dtype=np.int8)
             batch = assemble(self._store, pieces, chosen, self._lookup, AROUND, as_view)
             try:
-                predicted = self._predict(batch, masks)
+                predicted = self._predict(batch, masks, rotations)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(chosen) == 1:
                     raise
-                at_once = masks * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
+                at_once = rows * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
                 continue
             found.add(chosen, batch, predicted)
             begin = end
@@ -102,32 +121,38 @@ class Scorer:
         unknown: NDArray[np.bool_] = (self._lookup == UNK)[np.concatenate(sequences)]
         return unknown
 
-    def _predict(self, batch: Batch, masks: int) -> _Predicted:
-        """Predict all targets, a part of them with each of the masks."""
-        masks_KBT = torch.from_numpy(complementary_masks(batch.targets_BT, masks)).to(self._device)
+    def _predict(self, batch: Batch, masks: int, rotations: int) -> _Predicted:
+        """Predict all targets, a part of them with each of the masks, and all of them with each rotation."""
+        masks_KBT = torch.from_numpy(
+            np.concatenate([complementary_masks(batch.targets_BT, masks, r) for r in range(rotations)])
+        ).to(self._device)
         ids_BT = torch.from_numpy(batch.ids_BT).to(self._device)
+        targets_BT = torch.from_numpy(batch.targets_BT).to(self._device)
         wanted_NT = masks_KBT.flatten(0, 1)
-        ids_NT = ids_BT.repeat(masks, 1)
+        ids_NT = ids_BT.repeat(len(masks_KBT), 1)
         next_N = None
         if bool((batch.view_B == NEXT).all()):
             next_N = torch.ones(len(ids_NT), dtype=torch.bool, device=self._device)
         log_p_MV = torch.log_softmax(logits_at(self._model, ids_NT, wanted_NT, next_B=next_N).float(), dim=-1)
-        nll_M = -log_p_MV.gather(1, ids_NT[wanted_NT][:, None])[:, 0]
-        nll_BT = self._spread(nll_M, masks_KBT, ())
+        order_M = masks_KBT.flatten(1).nonzero()[:, 1].argsort(stable=True)  # by position, rotations in turn
+
+        def averaged(of_M: Tensor) -> Tensor:
+            """Of each target, in the order of ``targets_BT.nonzero()``."""
+            return torch.mean(of_M[order_M].view(-1, rotations, *of_M.shape[1:]), dim=1)
+
+        def spread(of_targets: Tensor) -> NDArray[np.float32]:
+            found = torch.zeros((*targets_BT.shape, *of_targets.shape[1:]), device=self._device)
+            found[targets_BT] = of_targets
+            in_place: NDArray[np.float32] = found.cpu().numpy()
+            return in_place
+
+        nll_BT = spread(averaged(-log_p_MV.gather(1, ids_NT[wanted_NT][:, None])[:, 0]))
         if not self._top:
             empty = np.zeros((*batch.ids_BT.shape, 0), dtype=np.float32)
             return _Predicted(nll_BT, empty.astype(np.int32), empty)
-        p_MK, index_MK = log_p_MV[:, self._first :].topk(self._top, dim=-1)
-        top_BTK = self._spread((index_MK + self._first).float(), masks_KBT, (self._top,))
-        p_BTK = self._spread(p_MK.exp(), masks_KBT, (self._top,))
-        return _Predicted(nll_BT, top_BTK.astype(np.int32), p_BTK)
-
-    def _spread(self, of_M: Tensor, masks_KBT: Tensor, more: tuple[int, ...]) -> NDArray[np.float32]:
-        """Put what was predicted back into place, the K masks over one another."""
-        spread = torch.zeros((*masks_KBT.shape, *more), device=self._device)
-        spread[masks_KBT] = of_M
-        together: NDArray[np.float32] = spread.sum(dim=0).cpu().numpy()
-        return together
+        top_p, top_index = averaged(log_p_MV[:, self._first :]).topk(self._top, dim=-1)
+        top_BTK = spread((top_index + self._first).float())
+        return _Predicted(nll_BT, top_BTK.astype(np.int32), spread(top_p.exp()))
 
 
 class _Predicted(NamedTuple):

@@ -45,6 +45,9 @@ class Encoder(
     views: Annotated[tuple[View, ...], Meta(min_length=1, max_length=3)] = ("order",)
     """How sessions are read, in training by turns: order hides events and shows what stands on both sides of
     them, next shows what came before each, bag shows the other events sorted, without their order."""
+    rotations: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How often a session is scored, each time with its events divided otherwise among the masks that hide them in
+    turn; surprisals are averaged. The view ``next`` hides nothing and is read once."""
     reserved_events: NotNegative = 56
     """Embedding rows kept free for events that appear later."""
 

@@ -101,6 +101,7 @@ def _record(
     return ModelRecord(
         vocabulary=context.vocabulary,
         views=context.sizes.views,
+        rotations=context.sizes.rotations,
         calibration=calibration,
         templates=context.templates,
         room=context.room,

@@ -35,7 +35,13 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
     Raises:
         Interrupted: a pause or stop was asked for.
     """
-    scorer = Scorer(model, context.vocabulary, context.store, context.compute.device)
+    scorer = Scorer(
+        model,
+        context.vocabulary,
+        context.store,
+        context.compute.device,
+        rotations=context.sizes.rotations,
+    )
     found = {view: _score(context, scorer, pieces, view) for view in context.sizes.views}
     counts = np.zeros(context.store.n_unique, dtype=np.int64)
     counts[pieces.sequence] = pieces.count

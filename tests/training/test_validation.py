@@ -28,7 +28,7 @@ from logbert_engine.training.team import Place, Team
 from logbert_engine.training.validation import validate
 from logbert_engine.training.wishes import Interrupted, Wishes
 
-SIZES = Encoder(hidden=16, layers=1, heads=2, max_length=14)
+SIZES = Encoder(hidden=16, layers=1, heads=2, max_length=14, rotations=2)
 
 
 @pytest.fixture(params=[("order",), ("next", "bag")], ids=["order", "next and bag"])
@@ -78,6 +78,7 @@ def kept(context: RunContext, calibration: Calibration) -> ModelRecord:
     return ModelRecord(
         vocabulary=context.vocabulary,
         views=context.sizes.views,
+        rotations=context.sizes.rotations,
         calibration=calibration,
         normals=context.normals,
     )
