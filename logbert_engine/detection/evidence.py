@@ -32,7 +32,7 @@ _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
 
 
-STATISTICS = {"order.mean": "order", "bag.mean": "bag", "bag.highest": "bag"}
+STATISTICS = {"order.mean": "order", "bag.mean": "bag", "bag.highest": "bag", "distance": "distance"}
 """Numbers for each session, the higher the odder, to the component that they are evidence of."""
 FIRING = ("unseen", "counts", "length")
 """Rules that are evidence of their own; neighbours are what the order view sees better."""
@@ -45,7 +45,8 @@ def statistics_of(found: Mapping[View, Surprisals]) -> dict[str, NDArray[np.floa
         found: view to the surprisals of the same sequences.
 
     Returns:
-        Name to [U] values, nats.
+        Name to [U] values: nats, and the squared distance from the centre of ordinary sessions where there is one,
+        the mean over the views that have it.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for view, surprisals in found.items():
@@ -56,6 +57,9 @@ def statistics_of(found: Mapping[View, Surprisals]) -> dict[str, NDArray[np.floa
             )
         else:
             values["order.mean"] = surprisals.means()
+    distances = [each.distance for each in found.values() if each.distance is not None]
+    if distances:
+        values["distance"] = np.mean(distances, axis=0, dtype=np.float64)
     return values
 
 

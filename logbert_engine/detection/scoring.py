@@ -105,7 +105,13 @@ def surprisals_of(
     everything = np.arange(store.n_sessions, dtype=np.int64)
     pieces = pieces_of(store, everything, record.room or longest_input(model))
     scorer = Scorer(
-        model.to(device), record.vocabulary, store, device, rotations=record.rotations, top=EXPECTED
+        model.to(device),
+        record.vocabulary,
+        store,
+        device,
+        rotations=record.rotations,
+        centres=record.centres,
+        top=EXPECTED,
     )
     found: dict[View, Surprisals] = {}
     for nth, view in enumerate(record.views):

@@ -75,6 +75,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How it was trained to read sessions."""
     rotations: int = 1
     """Divisions of the events among masks that its surprisals are averaged over."""
+    centres: dict[View, list[float]] = {}
+    """View to the centre of the hypersphere that ordinary sessions were drawn to, where they were."""
     calibration: Calibration | None = None
     templates: dict[str, str] = {}
     room: int = 0
@@ -216,6 +218,7 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
             vocabulary=record.vocabulary,
             views=record.views,
             rotations=record.rotations,
+            centres=record.centres,
             templates=record.templates,
             room=record.room,
         )
@@ -297,6 +300,7 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
         vocabulary=kept.vocabulary,
         views=kept.views,
         rotations=kept.rotations,
+        centres=kept.centres,
         calibration=calibration,
         templates=kept.templates,
         room=kept.room,
@@ -308,6 +312,7 @@ class _Kept(msgspec.Struct, kw_only=True):
     vocabulary: Vocabulary
     views: tuple[View, ...] = ("order",)
     rotations: int = 1
+    centres: dict[View, list[float]] = {}
     templates: dict[str, str] = {}
     room: int = 0
 

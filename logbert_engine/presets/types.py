@@ -119,6 +119,9 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     rare_as_unknown: NotNegativeFloat = 0.0
     """A rare event is now and then shown as an unknown one, with probability this / (this + how often it occurs),
     so that the model learns what stands around events that it does not know. 0: never."""
+    hypersphere: NotNegativeFloat = 0.0
+    """Weight in the loss of how far a session's first token lies from the centre of all, which then is evidence too.
+    0: none; 0.1 in the paper. In the view ``next``, where the first token sees nothing else, there is none."""
     stage_steps: NotNegative = 0
     """Optimizer steps that a stage is to have, about: few sessions are gone through more than once an epoch, and many
     get fewer epochs. 0: epochs alone count, as they do with ``--epochs-per-stage``."""

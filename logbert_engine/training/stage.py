@@ -25,6 +25,7 @@ from logbert_engine.training.feeding import Feed
 from logbert_engine.training.figures import Figures
 from logbert_engine.training.guessing import guessing, occurrences
 from logbert_engine.training.health import Finding, HealthWatch
+from logbert_engine.training.hypersphere import Sphere, centres_of, sphere_of
 from logbert_engine.training.memory import MemoryGuard
 from logbert_engine.training.origin import has_exact_state, origin
 from logbert_engine.training.position import Exact, Position, save_interval
@@ -168,6 +169,7 @@ class StageTrainer:
         epoch_plan = self._feed.plan(epoch)
         before = (epoch - 1) * len(epoch_plan)
         self._figures.start_clock(position)
+        self._sphere = self._new_sphere(at_beginning=position.step == before)
         self._model.train()
         for index in range(position.step - before, len(epoch_plan)):
             asked, due = self._step(epoch_plan, index, epoch)
@@ -182,6 +184,16 @@ class StageTrainer:
         self._figures.start_clock(position)
         self._notice(self._health.epoch(epoch, plan.epochs, loss))
         self._save_exact()  # so that a kill from here on does not lose the epoch
+
+    def _new_sphere(self, *, at_beginning: bool) -> Sphere | None:
+        """The hypersphere of an epoch; where it is gone on with in its middle, that of its beginning."""
+        context, position, weight = self._context, self._position, self._training.hypersphere
+        if not weight:
+            return None
+        if at_beginning:
+            with lacking(f"while the centre of {self._plan.name} was computed", context.compute):
+                position.centres = centres_of(context, self._model, self._plan)
+        return sphere_of(weight, position.centres, context.compute.device)
 
     def _step(self, epoch_plan: EpochPlan, index: int, epoch: int) -> tuple[int, int]:
         """One optimizer step; returns what all ranks agreed on: a wish's code, and whether a save is due."""
@@ -204,6 +216,7 @@ class StageTrainer:
                 mine,
                 self._micro_batch,
                 context.compute,
+                self._sphere,
             )
         except (RuntimeError, MemoryError) as error:
             lack = shortage_of(error, context.compute)

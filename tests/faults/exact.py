@@ -85,6 +85,7 @@ def spec(data: Path, run_dir: Path, size: Size, *more: str) -> RunSpec:
         "training.batch": 8,
         "training.micro_batch": 4,
         "training.rare_as_unknown": 50,  # of twelve events, a good part
+        "training.hypersphere": 0.1,
         "training.log_every": 1,
         "training.save_minutes": 0.0005,
     }

@@ -65,6 +65,7 @@ def record(vocabulary: Vocabulary) -> ModelRecord:
         vocabulary=vocabulary,
         views=("next", "bag"),
         rotations=3,
+        centres={"bag": [0.1, -1 / 3]},
         calibration=CALIBRATION,
         templates={"5": "open <*>", "E1": "schließen …"},
         stage=2,

@@ -7,14 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from logbert_engine.data.batches import VIEWS, Pieces, pieces_of
+from logbert_engine.data.batches import VIEWS, Pieces, assemble, pieces_of
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models import surprisal
-from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.encoder import MaskedModel, read
 from logbert_engine.models.surprisal import MASKS, Scorer, Surprisals, raise_unknown
-from logbert_engine.models.vocabulary import BAG, CLS, END, MASK, MORE, Vocabulary
+from logbert_engine.models.vocabulary import AROUND, BAG, CLS, END, MASK, MORE, Vocabulary
 from logbert_engine.presets.types import View
 
 CPU = torch.device("cpu")
@@ -193,6 +193,34 @@ def test_surprisals_do_not_depend_on_the_order_or_the_neighbours(
         u = int(store.sequence_of[session])
         own = whole.values[whole.offsets[u] : whole.offsets[u + 1]]
         np.testing.assert_allclose(alone.values, own, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", ["order", "bag"])
+def test_the_distance_of_a_sequence_is_the_mean_over_its_windows_however_they_are_batched(
+    model: MaskedModel, vocabulary: Vocabulary, store: Store, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = pieces_in(store)
+    centre = Scorer(model, vocabulary, store, CPU).centre(pieces, view)
+    scorer = Scorer(model, vocabulary, store, CPU, rotations=2, centres={view: centre})
+    whole = scorer.score(pieces, view).distance
+    assert whole is not None
+    monkeypatch.setattr(surprisal, "TOKENS_AT_ONCE", 60)
+    order = np.random.default_rng(2).permutation(len(pieces))
+    turned = Pieces(**{name: values[order] for name, values in vars(pieces).items()})
+    some = scorer.score(turned, view).distance
+    np.testing.assert_allclose(some, whole, rtol=1e-5, atol=1e-6)
+    lookup, as_view = vocabulary.lookup(store.events), np.array([VIEWS.index(view)], dtype=np.int8)
+    for u in range(store.n_unique):
+        alone = []
+        for i in np.flatnonzero(pieces.sequence == u):
+            batch = assemble(store, pieces, np.array([i]), lookup, AROUND, as_view)
+            masks = [torch.from_numpy(complementary_masks(batch.targets_BT, MASKS, r)[:, 0]) for r in (0, 1)]
+            with torch.inference_mode():
+                ids = torch.from_numpy(batch.ids_BT).repeat(2 * MASKS, 1)
+                states = read(model, ids, torch.cat(masks)).first_BD
+            alone.append(float((states - torch.tensor(centre)).square().mean()))
+        assert whole[u] == pytest.approx(np.mean(alone), rel=1e-4)
+    assert scorer.score(pieces, "next").distance is None
 
 
 def test_scoring_twice_gives_the_same_bits(model: MaskedModel, vocabulary: Vocabulary, store: Store) -> None:
