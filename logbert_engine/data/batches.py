@@ -194,6 +194,8 @@ class Batch:
     """Tokens of each piece."""
     sequence_B: NDArray[np.int64]
     start_B: NDArray[np.int64]
+    unknown_BT: NDArray[np.bool_] | None = None
+    """Events that the model is shown as unknown; None for none."""
 
     @property
     def events(self) -> NDArray[np.bool_]:

@@ -12,7 +12,9 @@ from logbert_engine.presets.types import Data
 
 BLOCKS = 200
 """Parts of equal size in time order, of which some are held out whole: neighbours in time are much alike."""
-_POOL, _STAGE, _VALID, _BLOCK = 1, 2, 3, 4
+CENTRE_SESSIONS = 1000
+"""From which a centre of ordinary sessions is computed: enough for a mean."""
+_POOL, _STAGE, _VALID, _BLOCK, _CENTRE = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,8 @@ def split(sessions: NDArray[np.int64], data: Data, seed: int) -> Split:
 def stage_sample(train: NDArray[np.int64], ratio: float, seed: int) -> NDArray[np.int64]:
     """The sessions of a stage: nested, so a stage's sample holds all of every smaller one's."""
     return _lowest(train, max(1, round(len(train) * ratio)), _STAGE, seed)
+
+
+def centre_sample(train: NDArray[np.int64], ratio: float, seed: int) -> NDArray[np.int64]:
+    """At most ``CENTRE_SESSIONS`` sessions of a stage."""
+    return _lowest(stage_sample(train, ratio, seed), CENTRE_SESSIONS, _CENTRE, seed)

@@ -197,7 +197,14 @@ def _calibrated(
     compute: Compute,
 ) -> Calibration | None:
     pieces = pieces_of(block, held_out, record.room or longest_input(model))
-    scorer = Scorer(model, record.vocabulary, block, compute.device)
+    scorer = Scorer(
+        model,
+        record.vocabulary,
+        block,
+        compute.device,
+        rotations=record.rotations,
+        centres=record.centres,
+    )
     found = {view: scorer.score(pieces, view) for view in record.views}
     unknown = {view: scorer.unknown(surprisals) for view, surprisals in found.items()}
     return calibrate_on(

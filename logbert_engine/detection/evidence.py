@@ -48,7 +48,7 @@ _BEFORE = 1000.0
 """More than the evidence of any session, -log10."""
 
 
-STATISTICS = {"order.mean": "order", "bag.rms": "bag", "counts.distance": "counts"}
+STATISTICS = {"order.mean": "order", "bag.rms": "bag", "counts.distance": "counts", "distance": "distance"}
 """Numbers for each session, the higher the odder, to the component that they are evidence of."""
 FIRING = ("unseen", "counts", "length")
 """Rules that are evidence of their own; neighbours are what the order view sees better."""
@@ -68,7 +68,9 @@ def statistics_of(
         distances: [U] to the nearest ordinary bag.
 
     Returns:
-        Name to [U] values.
+        Name to [U] values: nats, the given distances, and the squared distance from the centre of ordinary sessions
+        where there is one,
+        the mean over the views that have it.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for view, surprisals in found.items():
@@ -78,6 +80,9 @@ def statistics_of(
             values["order.mean"] = surprisals.means()
     if distances is not None:
         values["counts.distance"] = distances
+    from_centre = [each.distance for each in found.values() if each.distance is not None]
+    if from_centre:
+        values["distance"] = np.mean(from_centre, axis=0, dtype=np.float64)
     return values
 
 

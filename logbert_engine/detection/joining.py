@@ -52,6 +52,7 @@ def _surprisals(parts: Sequence[Surprisals]) -> Surprisals:
         expected=_all([part.expected for part in parts]),
         probability=_all([part.probability for part in parts]),
         end=_all([part.end for part in parts]),
+        distance=_all([part.distance for part in parts]),
     )
 
 

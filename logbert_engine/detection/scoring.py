@@ -125,7 +125,15 @@ def surprisals_of(
     calibration = _calibration(record)
     everything = np.arange(store.n_sessions, dtype=np.int64)
     pieces = pieces_of(store, everything, record.room or longest_input(model))
-    scorer = Scorer(model.to(device), record.vocabulary, store, device, top=EXPECTED)
+    scorer = Scorer(
+        model.to(device),
+        record.vocabulary,
+        store,
+        device,
+        rotations=record.rotations,
+        centres=record.centres,
+        top=EXPECTED,
+    )
     found: dict[View, Surprisals] = {}
     for nth, view in enumerate(record.views):
 

@@ -73,6 +73,10 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary
     views: tuple[View, ...] = ("order",)
     """How it was trained to read sessions."""
+    rotations: int = 1
+    """Divisions of the events among masks that its surprisals are averaged over."""
+    centres: dict[View, list[float]] = {}
+    """View to the centre of the hypersphere that ordinary sessions were drawn to, where they were."""
     calibration: Calibration | None = None
     templates: dict[str, str] = {}
     room: int = 0
@@ -211,7 +215,12 @@ def export(folder: Path, model: MaskedModel, record: ModelRecord) -> None:
         if record.normals is not None:
             save_file(_tensors(record.normals), fresh / NORMALS_FILE)
         kept = _Kept(
-            vocabulary=record.vocabulary, views=record.views, templates=record.templates, room=record.room
+            vocabulary=record.vocabulary,
+            views=record.views,
+            rotations=record.rotations,
+            centres=record.centres,
+            templates=record.templates,
+            room=record.room,
         )
         (fresh / VOCABULARY_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
         if record.calibration is not None:
@@ -290,6 +299,8 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
     return model, ModelRecord(
         vocabulary=kept.vocabulary,
         views=kept.views,
+        rotations=kept.rotations,
+        centres=kept.centres,
         calibration=calibration,
         templates=kept.templates,
         room=kept.room,
@@ -300,6 +311,8 @@ def load_export(folder: Path) -> tuple[MaskedModel, ModelRecord]:
 class _Kept(msgspec.Struct, kw_only=True):
     vocabulary: Vocabulary
     views: tuple[View, ...] = ("order",)
+    rotations: int = 1
+    centres: dict[View, list[float]] = {}
     templates: dict[str, str] = {}
     room: int = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +53,22 @@ def new_model(sizes: Encoder, vocabulary: Vocabulary, seed: int) -> MaskedModel:
     return model
 
 
-def logits_at(
+class Seen(NamedTuple):
+    """What a model makes of a batch."""
+
+    logits_MV: Tensor
+    """Of what is predicted."""
+    first_BD: Tensor
+    """The state of the first token, which stands for the whole."""
+
+
+def read(
     model: MaskedModel,
     ids_BT: Tensor,
     targets_BT: Tensor,
     tokens_B: Tensor | None = None,
     next_B: Tensor | None = None,
-) -> Tensor:
+) -> Seen:
     """Predict some of the ids; the head, most of the work for large vocabularies, runs for them only.
 
     Args:
@@ -71,7 +80,7 @@ def logits_at(
             predicted from both sides. None where there is none.
 
     Returns:
-        logits_MV, in the order of ``targets_BT.nonzero()``.
+        Logits in the order of ``targets_BT.nonzero()``, and states.
     """
     hidden_BT, read_BT = targets_BT, targets_BT
     if next_B is not None:
@@ -89,7 +98,23 @@ def logits_at(
         logits_MV: Tensor = model.vocab_projector(states_MD)
     else:
         logits_MV = model.cls(states_MD)
-    return logits_MV
+    return Seen(logits_MV, states_BTD[:, 0])
+
+
+def logits_at(
+    model: MaskedModel,
+    ids_BT: Tensor,
+    targets_BT: Tensor,
+    tokens_B: Tensor | None = None,
+    next_B: Tensor | None = None,
+) -> Tensor:
+    """The logits of ``read``."""
+    return read(model, ids_BT, targets_BT, tokens_B, next_B).logits_MV
+
+
+def squared_distance(first_BD: Tensor, centre_D: Tensor) -> Tensor:
+    """Of states from a centre, or from one each, in fp32: the mean of the squares over their dimensions, [B]."""
+    return (first_BD.float() - centre_D).square().mean(dim=-1)
 
 
 def _attention(

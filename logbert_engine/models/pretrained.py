@@ -27,7 +27,8 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     The body (positions, layers, and the head's transform where the source has one) is kept. Word embeddings
     are replaced by one row an event: the mean of the embeddings of its template's word pieces where the
     template is known, else a draw from the distribution of the old rows. Markers take the rows of the
-    source's own ([PAD], [CLS], [SEP], [MASK], [UNK]).
+    source's own ([PAD], [CLS], [SEP], [MASK], [UNK]). Of a model of ours the events that it knows keep their rows,
+    and the others are drawn.
 
     Args:
         source: a hub id, a folder as transformers writes it, an export or model file of ours.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from logbert_engine.data.batches import NEXT, VIEWS, Batch, Pieces, assemble
 from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models.device import is_out_of_memory
-from logbert_engine.models.encoder import MaskedModel, logits_at
+from logbert_engine.models.encoder import MaskedModel, read, squared_distance
 from logbert_engine.models.vocabulary import AROUND, UNK, Vocabulary
 from logbert_engine.presets.types import View
 
@@ -40,6 +40,9 @@ class Surprisals:
     """Their probabilities."""
     end: NDArray[np.float32] | None = None
     """Of each sequence the surprisal of its end, nats; None in the bag view, which has none."""
+    distance: NDArray[np.float32] | None = None
+    """Of each sequence the squared distance from the centre of ordinary ones, the mean over its windows; None without
+    a hypersphere."""
 
     def of_squares(self) -> Surprisals:
         """The squares, nats²."""
@@ -52,19 +55,42 @@ class Surprisals:
 
 
 class Scorer:
-    """Scores sequences of a store with a model. The result does not depend on how they are batched."""
+    """Scores sequences of a store with a model. The result does not depend on how they are batched.
+
+    Args:
+        model: put into evaluation mode.
+        vocabulary: of the model.
+        store: whose sequences are scored.
+        device: where the model is.
+        rotations: divisions of the events among the masks; of what they give, log-probabilities are averaged. The
+            next view has no masks to divide among.
+        centres: view to the centre of the hypersphere, where there is one, to tell the distance from.
+        top: likeliest events kept for each position.
+    """
 
     def __init__(
-        self, model: MaskedModel, vocabulary: Vocabulary, store: Store, device: torch.device, *, top: int = 0
+        self,
+        model: MaskedModel,
+        vocabulary: Vocabulary,
+        store: Store,
+        device: torch.device,
+        *,
+        rotations: int = 1,
+        centres: Mapping[View, list[float]] | None = None,
+        top: int = 0,
     ) -> None:
         self._model = model.eval()
         self._store = store
         self._device = device
         self._lookup = vocabulary.lookup(store.events)
+        self._rotations = rotations
+        self._centres = {
+            view: torch.tensor(centre, dtype=torch.float32, device=device)
+            for view, centre in (centres or {}).items()
+        }
         self._top = min(top, len(vocabulary.events))
         self._first = vocabulary.first
 
-    @torch.inference_mode()
     def score(
         self, pieces: Pieces, view: View = "order", progress: Callable[[int, int], None] | None = None
     ) -> Surprisals:
@@ -78,27 +104,56 @@ class Scorer:
             progress: called with (pieces done, pieces in all); may raise to interrupt.
         """
         found = _Gathered(self._store, pieces, self._top)
+        centre_D = self._centres.get(view)
+        for chosen, batch, predicted in self._batches(pieces, view, progress):
+            found.add(chosen, batch, predicted)
+            if centre_D is not None:
+                distance_BK = squared_distance(predicted.first_BKD, centre_D)
+                found.add_distances(chosen, distance_BK.mean(dim=1).cpu().numpy())
+        return found.surprisals(view, with_distance=centre_D is not None)
+
+    def centre(
+        self, pieces: Pieces, view: View, progress: Callable[[int, int], None] | None = None
+    ) -> list[float]:
+        """The mean state of the first token over some pieces and the masks, each session counted.
+
+        Args:
+            pieces: as for ``score``.
+            view: ``order`` or ``bag``; in ``next`` the first token sees nothing but itself.
+            progress: as for ``score``.
+        """
+        total_D = np.zeros(())
+        for chosen, _, predicted in self._batches(pieces, view, progress):
+            state_BD = predicted.first_BKD.mean(dim=1).double().cpu().numpy()
+            total_D = total_D + (state_BD * pieces.count[chosen][:, None]).sum(axis=0)
+        mean: list[float] = (total_D / pieces.count.sum()).astype(np.float32).tolist()
+        return mean
+
+    def _batches(
+        self, pieces: Pieces, view: View, progress: Callable[[int, int], None] | None
+    ) -> Iterator[tuple[NDArray[np.int64], Batch, _Predicted]]:
+        """The pieces in batches of equal length, with what is predicted; fewer at once where memory lacks."""
         order = np.argsort(pieces.tokens, kind="stable")
         sizes = pieces.tokens[order]
-        begin, at_once, masks = 0, TOKENS_AT_ONCE, 1 if view == "next" else MASKS
+        masks, rotations = (1, 1) if view == "next" else (MASKS, self._rotations)
+        begin, at_once, rows = 0, TOKENS_AT_ONCE, masks * rotations
         while begin < len(order):
             same = int(np.searchsorted(sizes, sizes[begin], side="right"))
-            end = min(same, begin + max(1, at_once // (masks * int(sizes[begin]))))
+            end = min(same, begin + max(1, at_once // (rows * int(sizes[begin]))))
             chosen = order[begin:end]
             as_view = np.full(len(chosen), VIEWS.index(view), dtype=np.int8)
             batch = assemble(self._store, pieces, chosen, self._lookup, AROUND, as_view)
             try:
-                predicted = self._predict(batch, masks)
+                predicted = self._predict(batch, masks, rotations)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(chosen) == 1:
                     raise
-                at_once = masks * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
+                at_once = rows * int(sizes[begin]) * (len(chosen) // 2)  # batches change nothing but memory
                 continue
-            found.add(chosen, batch, predicted)
+            yield chosen, batch, predicted
             begin = end
             if progress is not None:
                 progress(begin, len(order))
-        return found.surprisals(view)
 
     def unknown(self, found: Surprisals) -> NDArray[np.bool_]:
         """Which of the scored positions hold an event that the model has no row for."""
@@ -106,40 +161,50 @@ class Scorer:
         unknown: NDArray[np.bool_] = (self._lookup == UNK)[np.concatenate(sequences)]
         return unknown
 
-    def _predict(self, batch: Batch, masks: int) -> _Predicted:
-        """Predict all targets, a part of them with each of the masks."""
-        masks_KBT = torch.from_numpy(complementary_masks(batch.targets_BT, masks)).to(self._device)
+    @torch.inference_mode()
+    def _predict(self, batch: Batch, masks: int, rotations: int) -> _Predicted:
+        """Predict all targets, a part of them with each of the masks, and all of them with each rotation."""
+        masks_KBT = torch.from_numpy(
+            np.concatenate([complementary_masks(batch.targets_BT, masks, r) for r in range(rotations)])
+        ).to(self._device)
         ids_BT = torch.from_numpy(batch.ids_BT).to(self._device)
+        targets_BT = torch.from_numpy(batch.targets_BT).to(self._device)
         wanted_NT = masks_KBT.flatten(0, 1)
-        ids_NT = ids_BT.repeat(masks, 1)
+        ids_NT = ids_BT.repeat(len(masks_KBT), 1)
         next_N = None
         if bool((batch.view_B == NEXT).all()):
             next_N = torch.ones(len(ids_NT), dtype=torch.bool, device=self._device)
-        log_p_MV = torch.log_softmax(logits_at(self._model, ids_NT, wanted_NT, next_B=next_N).float(), dim=-1)
-        nll_M = -log_p_MV.gather(1, ids_NT[wanted_NT][:, None])[:, 0]
-        nll_BT = self._spread(nll_M, masks_KBT, ())
+        seen = read(self._model, ids_NT, wanted_NT, next_B=next_N)
+        first_BKD = seen.first_BD.float().reshape(*masks_KBT.shape[:2], -1).transpose(0, 1)
+        log_p_MV = torch.log_softmax(seen.logits_MV.float(), dim=-1)
+        order_M = masks_KBT.flatten(1).nonzero()[:, 1].argsort(stable=True)  # by position, rotations in turn
+
+        def averaged(of_M: Tensor) -> Tensor:
+            """Of each target, in the order of ``targets_BT.nonzero()``."""
+            return torch.mean(of_M[order_M].view(-1, rotations, *of_M.shape[1:]), dim=1)
+
+        def spread(of_targets: Tensor) -> NDArray[np.float32]:
+            found = torch.zeros((*targets_BT.shape, *of_targets.shape[1:]), device=self._device)
+            found[targets_BT] = of_targets
+            in_place: NDArray[np.float32] = found.cpu().numpy()
+            return in_place
+
+        nll_BT = spread(averaged(-log_p_MV.gather(1, ids_NT[wanted_NT][:, None])[:, 0]))
         if not self._top:
             empty = np.zeros((*batch.ids_BT.shape, 0), dtype=np.float32)
-            return _Predicted(nll_BT, empty.astype(np.int32), empty)
-        p_MK, index_MK = log_p_MV[:, self._first :].topk(self._top, dim=-1)
-        top_BTK = self._spread((index_MK + self._first).float(), masks_KBT, (self._top,))
-        p_BTK = self._spread(p_MK.exp(), masks_KBT, (self._top,))
-        return _Predicted(nll_BT, top_BTK.astype(np.int32), p_BTK)
-
-    def _spread(self, of_M: Tensor, masks_KBT: Tensor, more: tuple[int, ...]) -> NDArray[np.float32]:
-        """Put what was predicted back into place, the K masks over one another."""
-        spread = torch.zeros((*masks_KBT.shape, *more), device=self._device)
-        spread[masks_KBT] = of_M
-        together: NDArray[np.float32] = spread.sum(dim=0).cpu().numpy()
-        return together
+            return _Predicted(nll_BT, empty.astype(np.int32), empty, first_BKD)
+        top_p, top_index = averaged(log_p_MV[:, self._first :]).topk(self._top, dim=-1)
+        top_BTK = spread((top_index + self._first).float())
+        return _Predicted(nll_BT, top_BTK.astype(np.int32), spread(top_p.exp()), first_BKD)
 
 
 class _Predicted(NamedTuple):
-    """Of each position of a batch: surprisal, likeliest events, their probabilities."""
+    """Of each position of a batch: surprisal, likeliest events, their probabilities; of each mask the first state."""
 
     nll_BT: NDArray[np.float32]
     top_BTK: NDArray[np.int32]
     p_BTK: NDArray[np.float32]
+    first_BKD: Tensor
 
 
 class _Gathered:
@@ -154,6 +219,8 @@ class _Gathered:
         self._end = np.zeros(len(self._sequence), dtype=np.float32)
         self._expected = np.zeros((self._offsets[-1], top), dtype=np.int32)
         self._probability = np.zeros((self._offsets[-1], top), dtype=np.float32)
+        self._distance = np.zeros(len(self._sequence))
+        self._windows = np.bincount(self._owner, minlength=len(self._sequence))
 
     def add(self, chosen: NDArray[np.int64], batch: Batch, predicted: _Predicted) -> None:
         """Take in the pieces of a batch."""
@@ -168,7 +235,11 @@ class _Gathered:
         rows, columns = np.nonzero(batch.targets_BT & ~batch.events)
         self._end[owner[rows]] = predicted.nll_BT[rows, columns]
 
-    def surprisals(self, view: View) -> Surprisals:
+    def add_distances(self, chosen: NDArray[np.int64], distance_B: NDArray[np.float32]) -> None:
+        """Take in how far the pieces of a batch lie from the centre."""
+        np.add.at(self._distance, self._owner[chosen], distance_B)
+
+    def surprisals(self, view: View, *, with_distance: bool) -> Surprisals:
         """All that was taken in."""
         detailed = bool(self._expected.shape[1])
         return Surprisals(
@@ -178,6 +249,7 @@ class _Gathered:
             expected=self._expected if detailed else None,
             probability=self._probability if detailed else None,
             end=None if view == "bag" else self._end,
+            distance=(self._distance / self._windows).astype(np.float32) if with_distance else None,
         )
 
 

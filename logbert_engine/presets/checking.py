@@ -106,6 +106,7 @@ def check(config: Preset | RunConfig) -> None:
     else:
         _check_decoder(config.model)
     _check_batch(config)
+    _check_hypersphere(config)
     _check_stages(config)
 
 
@@ -122,6 +123,16 @@ def _check_encoder(model: Encoder) -> None:
         raise Fault(
             (("model", "pretrained"),),
             "model.pretrained is empty; name a model or a folder, or write null to start from nothing",
+        )
+
+
+def _check_hypersphere(config: Preset | RunConfig) -> None:
+    views = config.model.views if isinstance(config.model, Encoder) else ()
+    if config.training.hypersphere and set(views) == {"next"}:
+        raise Fault(
+            (("training", "hypersphere"), ("model", "views")),
+            "training.hypersphere needs a view whose first token sees the session; "
+            "add order or bag to model.views, or write 0",
         )
 
 

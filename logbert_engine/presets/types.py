@@ -45,6 +45,9 @@ class Encoder(
     views: Annotated[tuple[View, ...], Meta(min_length=1, max_length=3)] = ("order",)
     """How sessions are read, in training by turns: order hides events and shows what stands on both sides of
     them, next shows what came before each, bag shows the other events sorted, without their order."""
+    rotations: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How often a session is scored, each time with its events divided otherwise among the masks that hide them in
+    turn; surprisals are averaged. The view ``next`` hides nothing and is read once."""
     reserved_events: NotNegative = 56
     """Embedding rows kept free for events that appear later."""
 
@@ -113,6 +116,12 @@ class Training(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """auto: on CUDA bf16 where the device has it, else fp16; fp32 elsewhere."""
     duplicate_weight: Positive = 4
     """An identical sequence that occurs n times is visited ceil(n / this) times an epoch, weighted."""
+    rare_as_unknown: NotNegativeFloat = 0.0
+    """A rare event is now and then shown as an unknown one, with probability this / (this + how often it occurs),
+    so that the model learns what stands around events that it does not know. 0: never."""
+    hypersphere: NotNegativeFloat = 0.0
+    """Weight in the loss of how far a session's first token lies from the centre of all, which then is evidence too.
+    0: none; 0.1 in the paper. In the view ``next``, where the first token sees nothing else, there is none."""
     stage_steps: NotNegative = 0
     """Optimizer steps that a stage is to have, about: few sessions are gone through more than once an epoch, and many
     get fewer epochs. 0: epochs alone count, as they do with ``--epochs-per-stage``."""

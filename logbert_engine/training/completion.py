@@ -8,6 +8,7 @@ from datetime import datetime
 
 from logbert_engine.models.checkpoint import Calibration, ModelRecord, export, load_model, save_model
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.presets.types import View
 from logbert_engine.protocol import wording
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import EpochEnded, StagePlan
@@ -42,7 +43,7 @@ def end_epoch(
         StorageError: no room.
     """
     begin = time.monotonic()
-    valid_loss, calibration = validate(context, model, context.valid_pieces())
+    valid_loss, calibration = validate(context, model, context.valid_pieces(), position.centres)
     if not math.isfinite(valid_loss):
         raise RunError(
             f"the validation loss of {plan.name} is not finite after epoch {epoch}; no model was saved from it and "
@@ -52,7 +53,7 @@ def end_epoch(
     train_loss = position.epoch_loss / position.epoch_weight
     best = position.best_valid_loss is None or valid_loss < position.best_valid_loss
     if context.leads:
-        record = _record(context, plan, epoch, valid_loss, calibration)
+        record = _record(context, plan, epoch, valid_loss, calibration, position.centres)
         with context.wishes.heart.kept():
             save_model(layout.epoch(epoch), model, record)
             if best:
@@ -96,11 +97,18 @@ def end_epoch(
 
 
 def _record(
-    context: RunContext, plan: StagePlan, epoch: int, valid_loss: float, calibration: Calibration | None
+    context: RunContext,
+    plan: StagePlan,
+    epoch: int,
+    valid_loss: float,
+    calibration: Calibration | None,
+    centres: dict[View, list[float]],
 ) -> ModelRecord:
     return ModelRecord(
         vocabulary=context.vocabulary,
         views=context.sizes.views,
+        rotations=context.sizes.rotations,
+        centres=centres,
         calibration=calibration,
         templates=context.templates,
         room=context.room,

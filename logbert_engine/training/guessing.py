@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logbert_engine.data.batches import Pieces
 from logbert_engine.data.store import Store
@@ -25,8 +26,8 @@ class Guessing:
     """Each event as often as it occurs, whatever stands around it: where training that learns nothing ends."""
 
 
-def guessing(store: Store, pieces: Pieces, vocabulary: Vocabulary) -> Guessing:
-    """The two losses on what a stage trains on, identical sessions counted each."""
+def occurrences(store: Store, pieces: Pieces) -> NDArray[np.float64]:
+    """How often each event of a store occurs in some pieces, identical sessions counted each."""
     counts = np.zeros(len(store.events))
     for begin in range(0, len(pieces), _CHUNK):
         part = slice(begin, begin + _CHUNK)
@@ -35,5 +36,10 @@ def guessing(store: Store, pieces: Pieces, vocabulary: Vocabulary) -> Guessing:
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
         events = store.tokens[np.repeat(first, length) + within]
         counts += np.bincount(events, weights=np.repeat(weight, length), minlength=len(counts))
-    share = counts[counts > 0] / max(counts.sum(), 1.0)
+    return counts
+
+
+def guessing(counts_E: NDArray[np.float64], vocabulary: Vocabulary) -> Guessing:
+    """The two losses, from the ``occurrences`` in what a stage trains on."""
+    share = counts_E[counts_E > 0] / max(counts_E.sum(), 1.0)
     return Guessing(blind=math.log(vocabulary.size), frequencies=float(-(share * np.log(share)).sum()))

@@ -12,6 +12,7 @@ import torch
 from logbert_engine.models.checkpoint import FORMAT, UNUSABLE, cpu_state, newest_payload, write_payload
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.presets.types import View
 from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import StageLayout
@@ -51,6 +52,8 @@ class Position(msgspec.Struct, kw_only=True):
     """Columns of the stage's curve so far."""
     losses: list[float | None] = []
     rates: list[float] = []
+    centres: dict[View, list[float]] = {}
+    """Of the hypersphere that the epoch at work draws sessions to."""
     health: HealthState = msgspec.field(default_factory=HealthState)
     memory: MemoryState | None = None
 

@@ -12,20 +12,20 @@ import numpy as np
 import psutil
 import torch
 
-from logbert_engine.data.batches import EpochPlan, Pieces, assemble, plan_epoch
-from logbert_engine.data.masks import training_mask
+from logbert_engine.data.batches import EpochPlan
 from logbert_engine.models.device import free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
-from logbert_engine.models.vocabulary import AROUND
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.protocol.events import BackedOff, Health, Level, StagePlan, StageStarted
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training.batching import micro_batch_for
 from logbert_engine.training.completion import end_epoch, end_stage
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.feeding import Feed
 from logbert_engine.training.figures import Figures
-from logbert_engine.training.guessing import guessing
+from logbert_engine.training.guessing import guessing, occurrences
 from logbert_engine.training.health import Finding, HealthWatch
+from logbert_engine.training.hypersphere import Sphere, centres_of, sphere_of
 from logbert_engine.training.memory import MemoryGuard
 from logbert_engine.training.origin import has_exact_state, origin
 from logbert_engine.training.position import Exact, Position, save_interval
@@ -58,8 +58,6 @@ class StageTrainer:
         self._context, self._plan, self._steps_before, self._parent = context, plan, steps_before, parent
         self._team, self._training = context.team, training
         self._layout: StageLayout = context.run.stage(plan.name)
-        self._pieces: Pieces = context.stage_pieces(plan)
-        self._lookup = context.vocabulary.lookup(context.store.events)
         share = -(-plan.batch // context.team.place.world_size)  # of a batch, the most that a rank has
         self._micro_batch = min(share, micro_batch_for(training, plan.ratio, context.micro_batch_cap))
         with lacking(f"while the model of {plan.name} was loaded", compute):
@@ -90,7 +88,10 @@ class StageTrainer:
         try:
             resumed = self._restore()
             self._announce(resumed)
-            guess = guessing(context.store, self._pieces, context.vocabulary)
+            pieces = context.stage_pieces(plan)
+            counts_E = occurrences(context.store, pieces)
+            guess = guessing(counts_E, context.vocabulary)
+            self._feed = Feed(context, plan, pieces, counts_E)
             self._health = HealthWatch(
                 parent_valid=self._parent.valid_loss,
                 blind=guess.blind,
@@ -165,18 +166,10 @@ class StageTrainer:
 
     def _epoch(self, epoch: int) -> None:
         training, position, plan = self._training, self._position, self._plan
-        epoch_plan = plan_epoch(
-            self._pieces,
-            batch=plan.batch,
-            duplicate_weight=training.duplicate_weight,
-            seed=self._context.config.seed,
-            stage=plan.index,
-            epoch=epoch,
-            passes=plan.passes,
-            views=self._context.sizes.views,
-        )
+        epoch_plan = self._feed.plan(epoch)
         before = (epoch - 1) * len(epoch_plan)
         self._figures.start_clock(position)
+        self._sphere = self._new_sphere(at_beginning=position.step == before)
         self._model.train()
         for index in range(position.step - before, len(epoch_plan)):
             asked, due = self._step(epoch_plan, index, epoch)
@@ -192,25 +185,23 @@ class StageTrainer:
         self._notice(self._health.epoch(epoch, plan.epochs, loss))
         self._save_exact()  # so that a kill from here on does not lose the epoch
 
+    def _new_sphere(self, *, at_beginning: bool) -> Sphere | None:
+        """The hypersphere of an epoch; where it is gone on with in its middle, that of its beginning."""
+        context, position, weight = self._context, self._position, self._training.hypersphere
+        if not weight:
+            return None
+        if at_beginning:
+            with lacking(f"while the centre of {self._plan.name} was computed", context.compute):
+                position.centres = centres_of(context, self._model, self._plan)
+        return sphere_of(weight, position.centres, context.compute.device)
+
     def _step(self, epoch_plan: EpochPlan, index: int, epoch: int) -> tuple[int, int]:
         """One optimizer step; returns what all ranks agreed on: a wish's code, and whether a save is due."""
         context, position = self._context, self._position
-        rows = slice(epoch_plan.bounds[index], epoch_plan.bounds[index + 1])
-        batch = assemble(
-            context.store, self._pieces, epoch_plan.piece[rows], self._lookup, AROUND, epoch_plan.view[rows]
-        )
-        hidden_BT = training_mask(
-            batch,
-            epoch_plan.visit[rows],
-            context.sizes.mask_ratio,
-            seed=context.config.seed,
-            stage=self._plan.index,
-            epoch=epoch,
-        )
+        batch, hidden_BT, weight_B = self._feed.batch(epoch_plan, index, epoch)
         rate = learning_rate(position.step + 1, self._plan.steps, self._training)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        weight_B = epoch_plan.weight[rows]
         place = self._team.place
         mine = np.arange(place.rank, len(weight_B), place.world_size)
         lack: Shortage | None = None
@@ -225,6 +216,7 @@ class StageTrainer:
                 mine,
                 self._micro_batch,
                 context.compute,
+                self._sphere,
             )
         except (RuntimeError, MemoryError) as error:
             lack = shortage_of(error, context.compute)

@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from logbert_engine.data.batches import NEXT, Batch
 from logbert_engine.models.device import Compute
-from logbert_engine.models.encoder import MaskedModel, logits_at
+from logbert_engine.models.encoder import MaskedModel, read
+from logbert_engine.models.vocabulary import UNK
 from logbert_engine.presets.types import Training
+from logbert_engine.training.hypersphere import Sphere
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def accumulate(
     rows: NDArray[np.int64],
     micro_batch: int,
     compute: Compute,
+    sphere: Sphere | None = None,
 ) -> Tensor:
     """Predict the hidden events of some rows of a batch and add the gradients to those that are there.
 
@@ -74,26 +77,36 @@ def accumulate(
         rows: this rank's; may be none.
         micro_batch: rows on the device at once.
         compute: where and in which precision.
+        sphere: adds the distance from the centres to the loss; not to what is returned, so that losses with it and
+            without compare.
 
     Returns:
         The rows' weighted surprisal, summed; on the device.
     """
     total = batch_weight(hidden_BT, weight_B)
+    drawn = sphere.sessions(batch.view_B, weight_B) if sphere is not None else 0.0
     loss_sum = torch.zeros((), device=compute.device)
     for some in _micro_batches(rows, micro_batch):
         longest = int(batch.tokens_B[some].max())
         ids_BT = torch.from_numpy(batch.ids_BT[some, :longest]).to(compute.device)
         wanted_BT = torch.from_numpy(hidden_BT[some, :longest]).to(compute.device)
+        shown_BT = ids_BT
+        if batch.unknown_BT is not None:
+            unknown_BT = torch.from_numpy(batch.unknown_BT[some, :longest]).to(compute.device)
+            shown_BT = ids_BT.masked_fill(unknown_BT, UNK)
         padded = bool((batch.tokens_B[some] != longest).any())
         tokens_B = torch.from_numpy(batch.tokens_B[some]).to(compute.device) if padded else None
         predicts_next = batch.view_B[some] == NEXT
         next_B = torch.from_numpy(predicts_next).to(compute.device) if predicts_next.any() else None
         weight_M = torch.from_numpy(weight_B[some]).to(compute.device)[wanted_BT.nonzero()[:, 0]]
         with compute.autocast():
-            logits_MV = logits_at(model, ids_BT, wanted_BT, tokens_B, next_B)
-        surprisal_M = functional.cross_entropy(logits_MV.float(), ids_BT[wanted_BT], reduction="none")
+            seen = read(model, shown_BT, wanted_BT, tokens_B, next_B)
+        surprisal_M = functional.cross_entropy(seen.logits_MV.float(), ids_BT[wanted_BT], reduction="none")
         micro_sum = (surprisal_M * weight_M).sum()
-        scaler.scale(micro_sum / total).backward()  # type: ignore[no-untyped-call]
+        loss = micro_sum / total
+        if sphere is not None and drawn:
+            loss = loss + sphere.pull(seen.first_BD, batch.view_B[some], weight_B[some], drawn)
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         loss_sum += micro_sum.detach()
     return loss_sum
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +19,19 @@ _ROUNDS = 16
 """Times that the ranks of a team look together whether a pause is asked for."""
 
 
-def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[float, Calibration | None]:
+def validate(
+    context: RunContext,
+    model: MaskedModel,
+    pieces: Pieces,
+    centres: Mapping[View, list[float]] | None = None,
+) -> tuple[float, Calibration | None]:
     """Score the validation sample with complementary masks, each rank its part of it.
 
     Args:
         context: of the run.
         model: put into evaluation mode.
         pieces: the validation sample.
+        centres: of the hypersphere, by view, where there is one.
 
     Returns:
         The mean surprisal per event (nats; over views, and each session counts, identical ones too), and the
@@ -32,7 +40,14 @@ def validate(context: RunContext, model: MaskedModel, pieces: Pieces) -> tuple[f
     Raises:
         Interrupted: a pause or stop was asked for.
     """
-    scorer = Scorer(model, context.vocabulary, context.store, context.compute.device)
+    scorer = Scorer(
+        model,
+        context.vocabulary,
+        context.store,
+        context.compute.device,
+        rotations=context.sizes.rotations,
+        centres=centres,
+    )
     found = {view: _score(context, scorer, pieces, view) for view in context.sizes.views}
     counts = np.zeros(context.store.n_unique, dtype=np.int64)
     counts[pieces.sequence] = pieces.count
@@ -59,6 +74,9 @@ def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> S
         np.concatenate([np.zeros(0, np.int64), *(part.sequence for part in parts)]),
         np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)]),
         np.concatenate([np.zeros(0, np.float32), *(part.end for part in parts if part.end is not None)]),
+        np.concatenate(
+            [np.zeros(0, np.float32), *(part.distance for part in parts if part.distance is not None)]
+        ),
     ]
     everyone = [team.gather(column.tobytes()) for column in columns]
     return _together(
@@ -66,6 +84,7 @@ def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> S
         np.concatenate([np.frombuffer(part, np.int64) for part in everyone[0]]),
         np.concatenate([np.frombuffer(part, np.float32) for part in everyone[1]]),
         np.concatenate([np.frombuffer(part, np.float32) for part in everyone[2]]),
+        np.concatenate([np.frombuffer(part, np.float32) for part in everyone[3]]),
     )
 
 
@@ -74,6 +93,7 @@ def _together(
     sequence: NDArray[np.int64],
     values: NDArray[np.float32],
     end: NDArray[np.float32],
+    distance: NDArray[np.float32],
 ) -> Surprisals:
     """The parts of all ranks as one, sequences in ascending order."""
     lengths = context.store.lengths[sequence]
@@ -90,4 +110,5 @@ def _together(
         offsets=offsets,
         values=values[place].copy(),
         end=end[order] if len(end) else None,
+        distance=distance[order] if len(distance) else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,14 +143,18 @@ def test_no_more_than_ten_thousand_are_kept_of_a_million() -> None:
     assert np.mean(np.array(kept) > 1.0) == pytest.approx((values > 1.0).mean(), abs=1e-3)
 
 
-def test_the_statistics_are_means_and_the_highest_surprisal_of_the_bag() -> None:
+def test_the_statistics_are_means_the_highest_surprisal_of_the_bag_and_the_distance() -> None:
     found = Surprisals(
         sequence=np.arange(2), offsets=np.array([0, 3, 4]), values=np.array([1, 2, 6, 5], dtype=np.float32)
     )
     expected = {"order.mean": [3.0, 5.0], "bag.mean": [3.0, 5.0], "bag.highest": [6.0, 5.0]}
     assert {n: v.tolist() for n, v in statistics_of({"next": found, "bag": found}).items()} == expected
     assert set(statistics_of({"order": found})) == {"order.mean"}
-    assert set(NAMES) == set(expected)
+    afar = replace(found, distance=np.array([0.25, 4], dtype=np.float32))
+    near = replace(found, distance=np.array([0.75, 2], dtype=np.float32))
+    assert statistics_of({"next": found, "bag": afar})["distance"].tolist() == [0.25, 4.0]
+    assert statistics_of({"order": near, "bag": afar})["distance"].tolist() == [0.5, 3.0]
+    assert set(NAMES) == {*expected, "distance"}
 
 
 # Together

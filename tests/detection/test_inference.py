@@ -174,6 +174,26 @@ def test_contributions_of_the_events_add_up_to_the_statistic_that_the_evidence_c
             assert sum(result["surprisals"]) / result["length"] == pytest.approx(mean, abs=1e-5)
 
 
+def test_a_session_far_from_the_centre_is_told_of_as_such(
+    tmp_path: Path, model: MaskedModel, record: ModelRecord, write: Write
+) -> None:
+    """By a calibration whose sessions lay at the centre."""
+    view = record.views[-1]
+    assert record.calibration is not None
+    near = msgspec.structs.replace(record.calibration, statistics={"distance": [1e-9, 2e-9, 3e-9]})
+    save_model(
+        tmp_path / "best_model.pt",
+        model,
+        msgspec.structs.replace(record, calibration=near, centres={view: [0.0] * 16}),
+    )
+    file = write("sessions/preprocessed_logs_2025-04-03.json", [[0, "E1", 5, 22, "7a"]])
+    summary = infer(tmp_path / "best_model.pt", [file], tmp_path / "results.json")
+    (result,) = read(tmp_path / "results.json")
+    assert summary.components == {"distance": 1}
+    assert result["component"] == "distance"
+    assert result["reason"].startswith("as a whole far from what ordinary sessions look like")
+
+
 def test_the_top_of_the_list_is_laid_beside_the_nearest_ordinary_session(
     checkpoint: Path, write: Write, ordinary: Sessions, tmp_path: Path
 ) -> None:

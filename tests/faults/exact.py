@@ -73,7 +73,8 @@ def write_varied(folder: Path, sessions: int) -> Path:
 
 
 def spec(data: Path, run_dir: Path, size: Size, *more: str) -> RunSpec:
-    """The request for a run that saves its exact state all the time, and tells the loss of every step."""
+    """The request for a run that saves its exact state all the time, and tells the loss of every step,
+    with everything in it that is drawn or kept beside the weights."""
     values = {
         "model.hidden": 16,
         "model.layers": 1,
@@ -83,6 +84,8 @@ def spec(data: Path, run_dir: Path, size: Size, *more: str) -> RunSpec:
         "model.dropout": 0.1,
         "training.batch": 8,
         "training.micro_batch": 4,
+        "training.rare_as_unknown": 50,  # of twelve events, a good part
+        "training.hypersphere": 0.1,
         "training.log_every": 1,
         "training.save_minutes": 0.0005,
     }

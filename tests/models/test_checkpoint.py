@@ -64,6 +64,8 @@ def record(vocabulary: Vocabulary) -> ModelRecord:
     return ModelRecord(
         vocabulary=vocabulary,
         views=("next", "bag"),
+        rotations=3,
+        centres={"bag": [0.1, -1 / 3]},
         calibration=CALIBRATION,
         templates={"5": "open <*>", "E1": "schließen …"},
         stage=2,

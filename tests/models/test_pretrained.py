@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, 
 from logbert_engine.models.checkpoint import ModelRecord, export, load_model, save_model
 from logbert_engine.models.encoder import MaskedModel, logits_at, longest_input, new_model
 from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
-from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
+from logbert_engine.models.vocabulary import CLS, END, MARKERS, MASK, PAD, UNK, Vocabulary
 from logbert_engine.presets.types import Encoder
 from logbert_engine.protocol.errors import CheckpointError
 
@@ -183,6 +183,27 @@ def test_an_export_of_ours_keeps_the_rows_of_the_events_that_it_knows(
     rest = {n: t for n, t in trained.state_dict().items() if t.shape[:1] != (vocabulary.size,)}
     assert all(torch.equal(made.state_dict()[name], tensor) for name, tensor in rest.items())
     assert longest_pretrained(str(source)) == 14
+
+
+@pytest.mark.parametrize("reserved", [0, 9])
+def test_new_events_get_rows_of_their_own_however_many_are_kept_free(
+    trained: MaskedModel, vocabulary: Vocabulary, tmp_path: Path, reserved: int
+) -> None:
+    export(tmp_path / "best_model", trained, ModelRecord(vocabulary=vocabulary))
+    new: list[int | str] = [f"new {i}" for i in range(vocabulary.reserved + 20)]
+    more = Vocabulary(events=[*new[:10], *vocabulary.events, *new[10:]], reserved=reserved)
+    made = load_pretrained(str(tmp_path / "best_model"), more, {}, 1)
+    old, rows = (each.get_input_embeddings().weight.detach() for each in (trained, made))
+    assert torch.equal(rows[more.lookup(vocabulary.events)], old[vocabulary.lookup(vocabulary.events)])
+    assert torch.equal(rows[:MARKERS], old[:MARKERS])
+    drawn = rows[more.lookup(new)]
+    assert torch.pdist(drawn).min() > 0.1
+    assert float(drawn.std() / old.std()) == pytest.approx(1, abs=0.2)
+    wanted = torch.ones(1, len(new), dtype=torch.bool)[:, :8]
+    with torch.inference_mode():
+        logits = logits_at(made.eval(), torch.from_numpy(more.lookup(new))[None, :8], wanted)
+    assert logits.shape == (8, more.size)
+    assert logits.isfinite().all()
 
 
 def test_going_on_with_the_same_vocabulary_changes_nothing(

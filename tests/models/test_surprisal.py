@@ -7,13 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from logbert_engine.data.batches import VIEWS, Pieces, pieces_of
+from logbert_engine.data.batches import VIEWS, Pieces, assemble, pieces_of
 from logbert_engine.data.contract import EventId
+from logbert_engine.data.masks import complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models import surprisal
-from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.encoder import MaskedModel, read
 from logbert_engine.models.surprisal import MASKS, Scorer, Surprisals, raise_unknown
-from logbert_engine.models.vocabulary import BAG, CLS, END, MASK, MORE, Vocabulary
+from logbert_engine.models.vocabulary import AROUND, BAG, CLS, END, MASK, MORE, Vocabulary
 from logbert_engine.presets.types import View
 
 CPU = torch.device("cpu")
@@ -40,9 +41,11 @@ def score(
     pieces: Pieces | None = None,
     *,
     view: View = "order",
+    rotations: int = 1,
     top: int = 0,
 ) -> Surprisals:
-    return Scorer(model, vocabulary, store, CPU, top=top).score(pieces or pieces_in(store), view)
+    scorer = Scorer(model, vocabulary, store, CPU, rotations=rotations, top=top)
+    return scorer.score(pieces or pieces_in(store), view)
 
 
 def one_by_one(
@@ -102,6 +105,33 @@ def test_surprisals_are_those_of_a_loop_and_shared_positions_are_averaged(
             assert found.end[i] == pytest.approx(end, abs=2e-5)
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_rotations_average_what_each_division_alone_gives(
+    model: MaskedModel,
+    vocabulary: Vocabulary,
+    store: Store,
+    view: View,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together = score(model, vocabulary, store, view=view, rotations=3)
+    alone = []
+    for rotation in range(3):
+        monkeypatch.setattr(
+            surprisal,
+            "complementary_masks",
+            lambda targets, count, _, rotation=rotation: complementary_masks(targets, count, rotation),
+        )
+        alone.append(score(model, vocabulary, store, view=view))
+    np.testing.assert_allclose(
+        together.values, np.mean([one.values for one in alone], axis=0), rtol=0, atol=1e-5
+    )
+    differ = float(np.abs(alone[1].values - alone[0].values).max())
+    assert differ == 0 if view == "next" else differ > 1e-3
+    if together.end is not None:
+        ends = [one.end for one in alone if one.end is not None]
+        np.testing.assert_allclose(together.end, np.mean(ends, axis=0), rtol=0, atol=1e-5)
+
+
 def test_in_the_bag_view_the_order_of_events_changes_nothing(
     model: MaskedModel, vocabulary: Vocabulary, store_of: Callable[[Sequence[Sequence[EventId]]], Store]
 ) -> None:
@@ -124,6 +154,7 @@ def test_an_unknown_event_surprises_at_least_as_much_as_any_known_one() -> None:
     assert found.values.tolist() == [7, 5, 5, 9]
 
 
+@pytest.mark.parametrize("rotations", [1, 3])
 @pytest.mark.parametrize("tokens_at_once", [1, 60, 500, 10**9])
 def test_surprisals_do_not_depend_on_how_many_are_scored_at_once(
     model: MaskedModel,
@@ -131,31 +162,65 @@ def test_surprisals_do_not_depend_on_how_many_are_scored_at_once(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     tokens_at_once: int,
+    rotations: int,
 ) -> None:
-    whole = score(model, vocabulary, store, top=3)
+    whole = score(model, vocabulary, store, rotations=rotations, top=3)
     monkeypatch.setattr(surprisal, "TOKENS_AT_ONCE", tokens_at_once)
-    some = score(model, vocabulary, store, top=3)
+    some = score(model, vocabulary, store, rotations=rotations, top=3)
     np.testing.assert_allclose(some.values, whole.values, rtol=1e-6, atol=1e-6)
     assert some.expected is not None
     assert whole.expected is not None
     np.testing.assert_array_equal(some.expected, whole.expected)
 
 
+@pytest.mark.parametrize("rotations", [1, 3])
 def test_surprisals_do_not_depend_on_the_order_or_the_neighbours(
-    model: MaskedModel, vocabulary: Vocabulary, store: Store
+    model: MaskedModel, vocabulary: Vocabulary, store: Store, rotations: int
 ) -> None:
-    whole = score(model, vocabulary, store)
+    whole = score(model, vocabulary, store, rotations=rotations)
     pieces = pieces_in(store)
     order = np.random.default_rng(2).permutation(len(pieces))
     turned = Pieces(**{name: values[order] for name, values in vars(pieces).items()})
     np.testing.assert_allclose(
-        score(model, vocabulary, store, turned).values, whole.values, rtol=1e-6, atol=1e-6
+        score(model, vocabulary, store, turned, rotations=rotations).values,
+        whole.values,
+        rtol=1e-6,
+        atol=1e-6,
     )
     for session in range(store.n_sessions):
-        alone = score(model, vocabulary, store, pieces_of(store, np.array([session]), ROOM))
+        pieces = pieces_of(store, np.array([session]), ROOM)
+        alone = score(model, vocabulary, store, pieces, rotations=rotations)
         u = int(store.sequence_of[session])
         own = whole.values[whole.offsets[u] : whole.offsets[u + 1]]
         np.testing.assert_allclose(alone.values, own, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", ["order", "bag"])
+def test_the_distance_of_a_sequence_is_the_mean_over_its_windows_however_they_are_batched(
+    model: MaskedModel, vocabulary: Vocabulary, store: Store, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = pieces_in(store)
+    centre = Scorer(model, vocabulary, store, CPU).centre(pieces, view)
+    scorer = Scorer(model, vocabulary, store, CPU, rotations=2, centres={view: centre})
+    whole = scorer.score(pieces, view).distance
+    assert whole is not None
+    monkeypatch.setattr(surprisal, "TOKENS_AT_ONCE", 60)
+    order = np.random.default_rng(2).permutation(len(pieces))
+    turned = Pieces(**{name: values[order] for name, values in vars(pieces).items()})
+    some = scorer.score(turned, view).distance
+    np.testing.assert_allclose(some, whole, rtol=1e-5, atol=1e-6)
+    lookup, as_view = vocabulary.lookup(store.events), np.array([VIEWS.index(view)], dtype=np.int8)
+    for u in range(store.n_unique):
+        alone = []
+        for i in np.flatnonzero(pieces.sequence == u):
+            batch = assemble(store, pieces, np.array([i]), lookup, AROUND, as_view)
+            masks = [torch.from_numpy(complementary_masks(batch.targets_BT, MASKS, r)[:, 0]) for r in (0, 1)]
+            with torch.inference_mode():
+                ids = torch.from_numpy(batch.ids_BT).repeat(2 * MASKS, 1)
+                states = read(model, ids, torch.cat(masks)).first_BD
+            alone.append(float((states - torch.tensor(centre)).square().mean()))
+        assert whole[u] == pytest.approx(np.mean(alone), rel=1e-4)
+    assert scorer.score(pieces, "next").distance is None
 
 
 def test_scoring_twice_gives_the_same_bits(model: MaskedModel, vocabulary: Vocabulary, store: Store) -> None:
@@ -188,10 +253,11 @@ def test_means_are_over_the_events_of_each_sequence(
     np.testing.assert_allclose(found.means(), by_hand, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rotations", [1, 2])
 def test_the_likeliest_events_are_events_in_order_with_their_probabilities(
-    model: MaskedModel, vocabulary: Vocabulary, store: Store
+    model: MaskedModel, vocabulary: Vocabulary, store: Store, rotations: int
 ) -> None:
-    found = score(model, vocabulary, store, top=99)
+    found = score(model, vocabulary, store, rotations=rotations, top=99)
     assert found.expected is not None
     assert found.probability is not None
     assert found.expected.shape == (len(found.values), len(EVENTS))

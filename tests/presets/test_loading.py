@@ -53,6 +53,16 @@ def refusal(path: Path, text: str | bytes) -> str:
     return message.removeprefix(f"{path}:")
 
 
+def test_a_hypersphere_needs_a_view_whose_first_token_sees_the_session(preset_file: Path) -> None:
+    drawn = GOOD.replace("batch: 8", "batch: 8\n  hypersphere: 0.1")
+    assert refusal(preset_file, drawn.replace("heads: 4", "heads: 4\n  views: [next]")) == (
+        "13:16: training.hypersphere needs a view whose first token sees the session; add order or bag to "
+        "model.views, or write 0."
+    )
+    preset_file.write_text(drawn.replace("heads: 4", "heads: 4\n  views: [next, bag]"))
+    assert load_preset(str(preset_file)).training.hypersphere == 0.1
+
+
 def test_a_good_file_loads_and_scientific_notation_is_a_number(preset_file: Path) -> None:
     preset_file.write_text(GOOD)
     preset = load_preset(str(preset_file))

@@ -12,7 +12,7 @@ from logbert_engine.data.batches import pieces_of
 from logbert_engine.data.store import Store
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.training import guessing as module
-from logbert_engine.training.guessing import guessing
+from logbert_engine.training.guessing import guessing, occurrences
 
 
 def entropy(counts: Counter[int]) -> float:
@@ -29,7 +29,7 @@ def test_identical_sessions_count_each(
     counts: Counter[int] = Counter()
     for session in sessions:
         counts.update(store.sequence(int(store.sequence_of[session])).tolist())
-    found = guessing(store, pieces_of(store, sessions, 64), vocabulary)
+    found = guessing(occurrences(store, pieces_of(store, sessions, 64)), vocabulary)
     assert found.frequencies == pytest.approx(entropy(counts))
     assert found.blind == pytest.approx(math.log(vocabulary.size))
 
@@ -37,7 +37,7 @@ def test_identical_sessions_count_each(
 def test_only_the_stages_sessions_count(store: Store, vocabulary: Vocabulary) -> None:
     alike = np.flatnonzero(store.counts[store.sequence_of] == 12)  # twelve times the session 0, 1, 2
     assert len(alike) == 12
-    found = guessing(store, pieces_of(store, alike, 64), vocabulary)
+    found = guessing(occurrences(store, pieces_of(store, alike, 64)), vocabulary)
     assert found.frequencies == pytest.approx(math.log(3))
 
 
@@ -49,4 +49,4 @@ def test_long_sessions_count_as_the_pieces_that_are_trained_on(store: Store, voc
     ):
         for event in store.sequence(int(sequence))[start : start + length].tolist():
             counts[event] += int(count)
-    assert guessing(store, pieces, vocabulary).frequencies == pytest.approx(entropy(counts))
+    assert guessing(occurrences(store, pieces), vocabulary).frequencies == pytest.approx(entropy(counts))

@@ -12,6 +12,7 @@ import torch
 from logbert_engine.data.batches import EpochPlan, assemble, pieces_of, plan_epoch
 from logbert_engine.data.masks import training_mask
 from logbert_engine.data.store import Store
+from logbert_engine.data.unknown import show_as_unknown
 from logbert_engine.models.checkpoint import load_model
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import new_model
@@ -44,6 +45,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
         self.updater = Updater(self.model, self.optimizer, self.scaler, SETTINGS.clip)
         self.position = Position()
+        self.odds = np.where(np.arange(vocabulary.size) < vocabulary.first, 0.0, 0.2)
         self.pieces = pieces_of(store, np.arange(store.n_sessions, dtype=np.int64), 14)
         seed_all(seed)
 
@@ -61,7 +63,9 @@ class Trainer:
         rows = slice(plan.bounds[index], plan.bounds[index + 1])
         lookup = self.vocabulary.lookup(self.store.events)
         batch = assemble(self.store, self.pieces, plan.piece[rows], lookup, AROUND, plan.view[rows])
-        hidden = training_mask(batch, plan.visit[rows], (0.15, 0.75), seed=1, stage=1, epoch=epoch + 1)
+        visit = plan.visit[rows]
+        hidden = training_mask(batch, visit, (0.15, 0.75), seed=1, stage=1, epoch=epoch + 1)
+        batch, hidden = show_as_unknown(batch, hidden, visit, self.odds, seed=1, stage=1, epoch=epoch + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.position.step + 1, 2 * len(plan), SETTINGS)
         weight, chosen = plan.weight[rows], np.arange(len(hidden))

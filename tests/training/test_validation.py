@@ -19,16 +19,18 @@ from logbert_engine.models.encoder import MaskedModel, new_model
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.types import Encoder, View
+from logbert_engine.protocol.events import StagePlan
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir import control
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.hypersphere import centres_of
 from logbert_engine.training.recorder import Recorder
 from logbert_engine.training.team import Place, Team
 from logbert_engine.training.validation import validate
 from logbert_engine.training.wishes import Interrupted, Wishes
 
-SIZES = Encoder(hidden=16, layers=1, heads=2, max_length=14)
+SIZES = Encoder(hidden=16, layers=1, heads=2, max_length=14, rotations=2)
 
 
 @pytest.fixture(params=[("order",), ("next", "bag")], ids=["order", "next and bag"])
@@ -78,6 +80,7 @@ def kept(context: RunContext, calibration: Calibration) -> ModelRecord:
     return ModelRecord(
         vocabulary=context.vocabulary,
         views=context.sizes.views,
+        rotations=context.sizes.rotations,
         calibration=calibration,
         normals=context.normals,
     )
@@ -123,6 +126,22 @@ def test_the_calibration_is_that_of_the_held_out_sessions_as_inference_scores_th
     lowest = evidence_of(statistics_of(found.surprisals), findings, calibration.statistics, rates).lowest
     np.testing.assert_allclose(np.sort(lowest[held_out]), calibration.evidence, rtol=0.05)
     assert findings.counts[held_out].any(), "some of them are new to the rules"
+
+
+def test_with_a_centre_the_calibration_has_the_distances_as_inference_finds_them(
+    context: RunContext, model: MaskedModel, store: Store, compute: Compute
+) -> None:
+    plan = StagePlan(index=1, name="stage_1_100pct", ratio=1.0, epochs=1)
+    centres = centres_of(context, model, plan)
+    assert set(centres) == set(context.sizes.views) - {"next"}
+    assert centres == centres_of(context, model.train(), plan)
+    _, calibration = validate(context, model, context.valid_pieces(), centres)
+    assert calibration is not None
+    record = msgspec.structs.replace(kept(context, calibration), centres=centres)
+    found = score_store(model, record, store, compute.device)
+    values = statistics_of(found.surprisals)["distance"][store.sequence_of[context.split.valid]]
+    np.testing.assert_allclose(np.sort(values), calibration.statistics["distance"], atol=1e-5)
+    assert values.max() > values.min() > 0
 
 
 def test_what_is_kept_beside_the_model_are_all_ordinary_sessions_of_the_run(
