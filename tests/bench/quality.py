@@ -2,7 +2,7 @@
 
 Every row trains, calibrates and evaluates by the commands alone, as a user does; only ``evaluate`` uses labels.
 ``LOGBERT_BENCH_SEEDS`` sets the seeds (1 2 3), ``LOGBERT_BENCH_ROWS`` names some rows, ``LOGBERT_BENCH_FOLDER`` a
-folder where the runs stay: another call goes on with what is trained there.
+folder where runs and figures stay: another call goes on with what is there.
 """
 
 from __future__ import annotations
@@ -112,20 +112,23 @@ def run() -> bool:
     rows = [row for row in ROWS if not names or row.name in names]
     kept = os.environ.get("LOGBERT_BENCH_FOLDER")
     folder = Path(kept or tempfile.mkdtemp(prefix="quality."))
+    folder.mkdir(parents=True, exist_ok=True)
     print(f"quality: preset quick, seeds {', '.join(map(str, seeds))}; mean (lowest to highest)\n")
     print("| data | budget | F1 | AP | AUROC | false alarms | best simple rule | minutes | met |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     met = True
     try:
-        if any(row.train == "early" for row in rows):
+        if any(row.train == "early" for row in rows) and not (folder / "later").exists():
             _split_over_time(folder)
         for row in rows:
             found = Found()
             for seed in seeds:
                 run_dir = folder / f"{row.train.replace('/', '-')}-{row.max_files}-{seed}"
-                _engine(*_train(row, seed, run_dir, folder))
-                comparison = json.loads(_engine(*_evaluate(row, run_dir, folder)))
-                found.take(comparison, _minutes(run_dir), row.answers)
+                figures = folder / f"{row.name}-{seed}.json"
+                if not figures.exists():
+                    _engine(*_train(row, seed, run_dir, folder))
+                    figures.write_text(_engine(*_evaluate(row, run_dir, folder)))
+                found.take(json.loads(figures.read_text()), _minutes(run_dir), row.answers)
             good = found.meets(row)
             met = met and good
             print(_line(row, found, good), flush=True)
