@@ -6,19 +6,16 @@ Every row trains, calibrates and evaluates by the commands alone, as a user does
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.bench.classic import MOST_FILES, sessions_folder
+from tests.bench.classic import MOST_FILES
+from tests.bench.commands import Evaluated, data, evaluate, seeds, spread, train
 
 SEEDS = (1, 2, 3)
 
@@ -67,14 +64,12 @@ class Found:
     rule: str = ""
     minutes: list[float] = field(default_factory=list)
 
-    def take(self, comparison: dict[str, Any], minutes: float) -> None:
+    def take(self, figures: Evaluated, minutes: float) -> None:
         """Add a seed's figures."""
-        everything = next(part for part in comparison["slices"] if part["name"] == "all")
-        rows = {row["detector"]: row["figures"] for row in everything["rows"]}
         for name, values in self.values.items():
-            values.append(float(rows[comparison["model"]][name]))
-        self.rule = comparison["best_floor"]
-        self.floor.append(float(rows[self.rule]["f1"]))
+            values.append(figures.model[name])
+        self.rule = figures.rule
+        self.floor.append(figures.floor["f1"])
         self.minutes.append(minutes)
 
     def meets(self, wanted: dict[str, float]) -> bool:
@@ -85,25 +80,26 @@ class Found:
 def run() -> bool:
     """Print the table; returns whether every row met its figures."""
     names = os.environ.get("LOGBERT_BENCH_ROWS", "").split()
-    seeds = [int(seed) for seed in os.environ.get("LOGBERT_BENCH_SEEDS", "").split()] or list(SEEDS)
+    chosen = seeds(SEEDS)
     rows = [row for row in ROWS if not names or row.name in names]
     folder = Path(tempfile.mkdtemp(prefix="quality."))
     trained: dict[tuple[str, int, int], float] = {}
-    print(f"quality: preset quick, seeds {', '.join(map(str, seeds))}; mean (lowest to highest)\n")
+    print(f"quality: preset quick, seeds {', '.join(map(str, chosen))}; mean (lowest to highest)\n")
     print("| data | budget | F1 | AP | AUROC | false alarms | best simple rule | minutes | met |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     met = True
     try:
         for row in rows:
             found = Found()
-            for seed in seeds:
+            for seed in chosen:
                 key = (row.train, row.max_files, seed)
                 run_dir = folder / f"{row.train.replace('/', '-')}-{row.max_files}-{seed}"
                 if key not in trained:
                     begin = time.monotonic()
-                    _engine(*_train(row, seed, run_dir))
+                    train(data(row.train), run_dir, seed, "--max-files", str(row.max_files))
                     trained[key] = (time.monotonic() - begin) / 60
-                found.take(json.loads(_engine(*_evaluate(row, run_dir))), trained[key])
+                inputs = [data(name) for name in row.evaluate]
+                found.take(evaluate(run_dir, inputs, row.budget, row.normal_weight), trained[key])
             good = found.meets(row.wanted)
             met = met and good
             print(_line(row, found, good), flush=True)
@@ -112,51 +108,14 @@ def run() -> bool:
     return met
 
 
-def _data(name: str) -> Path:
-    return sessions_folder().parents[1] / name
-
-
-def _train(row: Row, seed: int, run_dir: Path) -> list[str]:
-    return [
-        *("train", "--data", str(_data(row.train)), "--run-dir", str(run_dir), "--preset", "quick"),
-        *("--max-files", str(row.max_files), "--seed", str(seed), "--foreground"),
-    ]
-
-
-def _evaluate(row: Row, run_dir: Path) -> list[str]:
-    inputs = [str(_data(name)) for name in row.evaluate]
-    weight = ["--normal-weight", str(row.normal_weight)] if row.normal_weight != 1 else []
-    return [
-        *("evaluate", "--checkpoint", str(run_dir), "--alert-budget", row.budget, "--json", *weight),
-        *("--input", *inputs),
-    ]
-
-
-def _engine(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "logbert_engine", *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"logbert-engine {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
-
-
 def _line(row: Row, found: Found, good: bool) -> str:
     cells = [
-        _spread(values, percent=name == "false_alarm_rate") + _wanted(row, name)
+        spread(values, "{:.3%}" if name == "false_alarm_rate" else "{:.3f}") + _wanted(row, name)
         for name, values in found.values.items()
     ]
     floor = f"{statistics.fmean(found.floor):.3f} ({found.rule})"
     minutes = f"{statistics.fmean(found.minutes):.1f}"
     return f"| {' | '.join([row.name, row.budget, *cells, floor, minutes, 'yes' if good else 'no'])} |"
-
-
-def _spread(values: list[float], *, percent: bool) -> str:
-    form = "{:.3%}" if percent else "{:.3f}"
-    mean = form.format(statistics.fmean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({form.format(min(values))} to {form.format(max(values))})"
 
 
 def _wanted(row: Row, name: str) -> str:
