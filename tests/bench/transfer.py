@@ -188,18 +188,30 @@ def _others(folder: Path, target: Target) -> Path:
     pool = folder / "others" / target.name
     if (pool / "vocabulary.csv").exists():
         return pool
-    files: list[list[sessions.Record]] = []
     templates: dict[str, str] = {}
+    pools: dict[str, list[sessions.Record]] = {}
     for name in target.others:
         logs = name.split("/")[0]
         templates |= {f"{logs}:{i}": text for i, text in find_templates(data(name), None).items()}
-        for records in sessions.read(data(name)):
-            for record in records:
-                record["event_sequence"] = [f"{logs}:{event}" for event in record["event_sequence"]]
-            files.append([sessions.without_label(record) for record in records])
-    sessions.write(pool, files)
+        pools[logs] = [record for records in sessions.read(data(name)) for record in records]
+    sessions.write(pool, [together(pools)])
     _write_templates(pool / "vocabulary.csv", templates)
     return pool
+
+
+def together(pools: dict[str, list[sessions.Record]]) -> list[sessions.Record]:
+    """Sessions of several logs, each event named by its logs.
+
+    They are shuffled: what is held out are blocks of neighbours, and logs of few sessions would lie in one or two.
+    """
+    records = [
+        sessions.without_label(record)
+        | {"event_sequence": [f"{logs}:{event}" for event in record["event_sequence"]]}
+        for logs, pool in pools.items()
+        for record in pool
+    ]
+    random.Random(0).shuffle(records)
+    return records
 
 
 def _evaluation(folder: Path, target: Target) -> Path:
