@@ -33,7 +33,7 @@ def rows(first: str) -> list[list[str]]:
 
 def test_steps_count_to_the_lowest_loss_of_scratch_under_the_same_seed() -> None:
     assert rows("scratch")[0][5] == "50 (40 to 60)"
-    assert rows("pre-trained")[0][5] == "20 (20 to 20), in 1 of 2"
+    assert rows("pre-trained")[0][5] == "20, in 1 of 2"
     assert rows("placebo")[0][5] == "in none of 1"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -138,7 +137,7 @@ def _steps(found: Found, base: Found) -> str:
     there = [step for step in reached if step is not None]
     if not there:
         return f"in none of {len(both)}"
-    mean = f"{statistics.fmean(there):.0f} ({min(there)} to {max(there)})"
+    mean = spread([float(step) for step in there], "{:.0f}")
     return mean if len(there) == len(both) else f"{mean}, in {len(there)} of {len(both)}"
 
 
