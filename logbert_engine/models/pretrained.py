@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM, DistilBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
-from logbert_engine.models.checkpoint import UNUSABLE, VOCABULARY_FILE, load_export, load_model
+from logbert_engine.models.checkpoint import (
+    UNUSABLE,
+    VOCABULARY_FILE,
+    ModelRecord,
+    load_export,
+    load_model,
+)
 from logbert_engine.models.encoder import MaskedModel, longest_input
-from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, Vocabulary
+from logbert_engine.models.likeness import most_alike
+from logbert_engine.models.vocabulary import CLS, END, MASK, PAD, UNK, EventId, Vocabulary
 from logbert_engine.protocol.errors import CheckpointError
 
 transformers_logging.disable_progress_bar()
@@ -30,6 +38,10 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     source's own ([PAD], [CLS], [SEP], [MASK], [UNK]). Of a model of ours the events that it knows keep their rows,
     and the others are drawn.
 
+    A model of ours has no words but the templates of its events. An event that it knows keeps its row. One that it
+    does not know, or knows by another template (other logs number theirs from 0 too), leans towards the row of
+    the event whose template has the most like words, as far as the cosine of the two goes; the rest is drawn.
+
     Args:
         source: a hub id, a folder as transformers writes it, an export or model file of ours.
         vocabulary: the events to make rows for.
@@ -43,7 +55,7 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     path = Path(source)
     if path.is_file() or (path / VOCABULARY_FILE).exists():
         model, record = load_model(path) if path.is_file() else load_export(path)
-        _replace_rows(model, *_rows_from_events(model, record.vocabulary, vocabulary, seed))
+        _replace_rows(model, *_rows_from_events(model, record, vocabulary, templates, seed))
         return model
     config = _config(source)
     model = _quietly(_MODELS[config.model_type].from_pretrained, source, dtype=torch.float32)
@@ -143,19 +155,50 @@ def _rows_from_words(
 
 
 def _rows_from_events(
-    model: MaskedModel, before: Vocabulary, vocabulary: Vocabulary, seed: int
+    model: MaskedModel, record: ModelRecord, vocabulary: Vocabulary, templates: dict[str, str], seed: int
 ) -> tuple[Tensor, Tensor]:
+    before = record.vocabulary
     old_VD = model.get_input_embeddings().weight.detach()
     old_bias_V = _output_bias(model).detach()
     rows_VD, bias_V = _drawn_rows(old_VD, vocabulary.size, seed), torch.zeros(vocabulary.size)
     lead = min(before.first, vocabulary.first)
     rows_VD[:lead], bias_V[:lead] = old_VD[:lead], old_bias_V[:lead]
-    place = {event: before.first + i for i, event in enumerate(before.events)}
-    for i, event in enumerate(vocabulary.events):
-        if event in place:
-            rows_VD[vocabulary.first + i] = old_VD[place[event]]
-            bias_V[vocabulary.first + i] = old_bias_V[place[event]]
+    mean_D = old_VD.mean(dim=0)
+    origins = _origins(record, vocabulary, templates)
+    for new, event in enumerate(vocabulary.events, start=vocabulary.first):
+        old, likeness = origins.get(event, (UNK, 0.0))
+        if likeness == 1:
+            rows_VD[new] = old_VD[old]
+        else:  # what is drawn fills up the rest, so that rows spread as widely as the old ones
+            drawn_D = math.sqrt(1 - likeness**2) * (rows_VD[new] - mean_D)
+            rows_VD[new] = mean_D + likeness * (old_VD[old] - mean_D) + drawn_D
+        bias_V[new] = likeness * old_bias_V[old]
     return rows_VD, bias_V
+
+
+def _origins(
+    record: ModelRecord, vocabulary: Vocabulary, templates: dict[str, str]
+) -> dict[EventId, tuple[int, float]]:
+    """Event to the row that it comes from and how alike the two are; without those that share no word with any."""
+    before = record.vocabulary
+    place = {event: before.first + i for i, event in enumerate(before.events)}
+    told = [event for event in before.events if record.templates.get(str(event))]
+    origins: dict[EventId, tuple[int, float]] = {}
+    others: list[EventId] = []
+    for event in vocabulary.events:
+        text, old = templates.get(str(event)), record.templates.get(str(event))
+        if event in place and (not text or not old or text == old):
+            origins[event] = (place[event], 1.0)
+        elif text and told:
+            others.append(event)
+    if others:
+        nearest, likeness = most_alike(
+            [templates[str(event)] for event in others], [record.templates[str(event)] for event in told]
+        )
+        for event, i, alike in zip(others, nearest, likeness, strict=True):
+            if alike > 0:
+                origins[event] = (place[told[i]], float(alike))
+    return origins
 
 
 def _output_bias(model: MaskedModel) -> Tensor:

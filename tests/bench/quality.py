@@ -12,14 +12,13 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.classic import MOST_FILES, sessions_folder
+from tests.bench.classic import MOST_FILES
+from tests.bench.commands import Evaluated, data, evaluation, figures, seeds, spread, train
 
 SEEDS = (1, 2, 3)
 
@@ -86,18 +85,16 @@ class Found:
     frozen: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
 
-    def take(self, comparison: dict[str, Any], minutes: float, answers: int) -> None:
+    def take(self, figures: Evaluated, minutes: float, answers: int) -> None:
         """Add a seed's figures."""
-        everything = next(part for part in comparison["slices"] if part["name"] == "all")
-        rows = {row["detector"]: row["figures"] for row in everything["rows"]}
         for name, values in self.values.items():
-            values.append(float(rows[comparison["model"]][name]))
-        self.rule = comparison["best_floor"]
-        self.floor.append(float(rows[self.rule]["f1"]))
+            values.append(figures.model[name])
+        self.rule = figures.rule
+        self.floor.append(figures.floor["f1"])
         self.minutes.append(minutes)
         if answers:
-            self.frozen.append(float(rows["all evidence"]["f1"]))
-            self.after.append(float(rows[f"after {answers} answers"]["f1"]))
+            self.frozen.append(figures.rows["all evidence"]["f1"])
+            self.after.append(figures.rows[f"after {answers} answers"]["f1"])
 
     def meets(self, row: Row) -> bool:
         """Whether the means reach what is wanted."""
@@ -108,12 +105,12 @@ class Found:
 def run() -> bool:
     """Print the table; returns whether every row met its figures."""
     names = os.environ.get("LOGBERT_BENCH_ROWS", "").split()
-    seeds = [int(seed) for seed in os.environ.get("LOGBERT_BENCH_SEEDS", "").split()] or list(SEEDS)
+    chosen = seeds(SEEDS)
     rows = [row for row in ROWS if not names or row.name in names]
     kept = os.environ.get("LOGBERT_BENCH_FOLDER")
     folder = Path(kept or tempfile.mkdtemp(prefix="quality."))
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"quality: preset quick, seeds {', '.join(map(str, seeds))}; mean (lowest to highest)\n")
+    print(f"quality: preset quick, seeds {', '.join(map(str, chosen))}; mean (lowest to highest)\n")
     print("| data | budget | F1 | AP | AUROC | false alarms | best simple rule | minutes | met |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     met = True
@@ -122,13 +119,15 @@ def run() -> bool:
             _split_over_time(folder)
         for row in rows:
             found = Found()
-            for seed in seeds:
+            for seed in chosen:
                 run_dir = folder / f"{row.train.replace('/', '-')}-{row.max_files}-{seed}"
-                figures = folder / f"{row.name}-{seed}.json"
-                if not figures.exists():
-                    _engine(*_train(row, seed, run_dir, folder))
-                    figures.write_text(_engine(*_evaluate(row, run_dir, folder)))
-                found.take(json.loads(figures.read_text()), _minutes(run_dir), row.answers)
+                printed = folder / f"{row.name}-{seed}.json"
+                if not printed.exists():
+                    train(_data(row.train, folder), run_dir, seed, "--max-files", str(row.max_files))
+                    inputs = [_data(name, folder) for name in row.evaluate]
+                    more = ["--adapt", "--operator", str(row.answers)] if row.answers else []
+                    printed.write_text(evaluation(run_dir, inputs, row.budget, row.normal_weight, *more))
+                found.take(figures(printed.read_text()), _minutes(run_dir), row.answers)
             good = found.meets(row)
             met = met and good
             print(_line(row, found, good), flush=True)
@@ -146,7 +145,7 @@ def _minutes(run_dir: Path) -> float:
 
 def _split_over_time(folder: Path) -> None:
     """Write bgl_w20 in the order of time as two folders: normal sessions of the first part, and all of the rest."""
-    shared = sessions_folder().parents[1] / "bgl_w20"
+    shared = data("bgl_w20")
     sessions: list[dict[str, Any]] = []
     for pool in ("train", "train_abnormal", "eval"):
         for file in sorted((shared / pool).glob("*.json.gz")):
@@ -161,57 +160,22 @@ def _split_over_time(folder: Path) -> None:
 
 
 def _data(name: str, folder: Path) -> Path:
-    return folder / name if name in ("early", "later") else sessions_folder().parents[1] / name
-
-
-def _train(row: Row, seed: int, run_dir: Path, folder: Path) -> list[str]:
-    return [
-        *("train", "--data", str(_data(row.train, folder)), "--run-dir", str(run_dir), "--preset", "quick"),
-        *("--max-files", str(row.max_files), "--seed", str(seed), "--foreground"),
-    ]
-
-
-def _evaluate(row: Row, run_dir: Path, folder: Path) -> list[str]:
-    inputs = [str(_data(name, folder)) for name in row.evaluate]
-    weight = ["--normal-weight", str(row.normal_weight)] if row.normal_weight != 1 else []
-    if row.answers:
-        weight += ["--adapt", "--operator", str(row.answers)]
-    return [
-        *("evaluate", "--checkpoint", str(run_dir), "--alert-budget", row.budget, "--json", *weight),
-        *("--input", *inputs),
-    ]
-
-
-def _engine(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "logbert_engine", *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"logbert-engine {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
+    return folder / name if name in ("early", "later") else data(name)
 
 
 def _line(row: Row, found: Found, good: bool) -> str:
     cells = [
-        _spread(values, percent=name == "false_alarm_rate") + _wanted(row, name)
+        spread(values, "{:.3%}" if name == "false_alarm_rate" else "{:.3f}") + _wanted(row, name)
         for name, values in found.values.items()
     ]
     floor = f"{statistics.fmean(found.floor):.3f} ({found.rule})"
     minutes = f"{statistics.fmean(found.minutes):.1f}"
     if row.answers:
         cells[0] += (
-            f"; not adapted {_spread(found.frozen, percent=False)}; after {row.answers} answers "
-            f"{_spread(found.after, percent=False)}, wanted {row.wanted_after:g}"
+            f"; not adapted {spread(found.frozen)}; after {row.answers} answers "
+            f"{spread(found.after)}, wanted {row.wanted_after:g}"
         )
     return f"| {' | '.join([row.name, row.budget, *cells, floor, minutes, 'yes' if good else 'no'])} |"
-
-
-def _spread(values: list[float], *, percent: bool) -> str:
-    form = "{:.3%}" if percent else "{:.3f}"
-    mean = form.format(statistics.fmean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({form.format(min(values))} to {form.format(max(values))})"
 
 
 def _wanted(row: Row, name: str) -> str:

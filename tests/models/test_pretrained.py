@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 
-from logbert_engine.models.checkpoint import ModelRecord, export, load_model, save_model
+from logbert_engine.models.checkpoint import ModelRecord, export, load_export, load_model, save_model
 from logbert_engine.models.encoder import MaskedModel, logits_at, longest_input, new_model
 from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
 from logbert_engine.models.vocabulary import CLS, END, MARKERS, MASK, PAD, UNK, Vocabulary
@@ -273,3 +273,58 @@ def test_weights_of_other_sizes_than_the_configuration_are_refused(
     with pytest.raises(CheckpointError) as caught:
         load_pretrained(str(other), vocabulary, {}, 1)
     assert "\n" not in str(caught.value)
+
+
+HADOOP = {"a": "Received block <*> of size <*>", "b": "Deleting file <*>", "c": "PacketResponder terminating"}
+
+
+@pytest.fixture
+def of_other_logs(tmp_path: Path) -> Path:
+    """An export of a model of other logs with widely spread rows, whose templates are known."""
+    vocabulary = Vocabulary(events=[*HADOOP, 0], reserved=3)
+    model = new_model(Encoder(hidden=256, layers=1, heads=2, max_length=14), vocabulary, 3)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.normal_(generator=torch.Generator().manual_seed(3))
+        model.get_output_embeddings().bias.fill_(2.0)
+    record = ModelRecord(vocabulary=vocabulary, templates=HADOOP | {"0": "Deleting block <*>"})
+    export(tmp_path / "best_model", model, record)
+    return tmp_path / "best_model"
+
+
+def rows_made(source: Path, events: list[int | str], templates: dict[str, str]) -> torch.Tensor:
+    """How each event's row correlates with that of each event of the source: [events, source's events]."""
+    old, record = load_export(source)
+    more = Vocabulary(events=events, reserved=3)
+    made = load_pretrained(str(source), more, templates, 5)
+    old_VD = old.get_input_embeddings().weight.detach()
+    before_KD = old_VD[record.vocabulary.first :] - old_VD.mean(dim=0)
+    now_ND = made.get_input_embeddings().weight.detach()[more.first :] - old_VD.mean(dim=0)
+    correlation: torch.Tensor = torch.nn.functional.cosine_similarity(
+        now_ND[:, None], before_KD[None, :], dim=2
+    )
+    return correlation
+
+
+def test_an_event_that_a_model_of_other_logs_does_not_know_leans_on_the_one_with_like_words(
+    of_other_logs: Path,
+) -> None:
+    templates = {"7": "Receiving block <*> of size <*>", "8": HADOOP["c"], "9": "rts panic"}
+    found = rows_made(of_other_logs, [7, 8, 9], templates)
+    assert found[0].argmax() == 0
+    assert 0.3 < found[0, 0] < 0.95
+    torch.testing.assert_close(found[1, 2], torch.tensor(1.0))
+    assert found[2].abs().max() < 0.3
+
+
+def test_an_id_that_means_another_template_in_other_logs_does_not_take_its_row(of_other_logs: Path) -> None:
+    found = rows_made(of_other_logs, [0, "b"], {"0": HADOOP["a"]})
+    assert found[0].argmax() == 0
+    assert abs(found[0, 3]) < 0.3
+    torch.testing.assert_close(found[1, 1], torch.tensor(1.0))
+
+
+def test_events_of_the_same_nearest_template_can_still_be_told_apart(of_other_logs: Path) -> None:
+    more = Vocabulary(events=[7, 8], reserved=3)
+    templates = {"7": "Deleting the file <*>", "8": "Deleting a file <*>"}
+    rows = load_pretrained(str(of_other_logs), more, templates, 5).get_input_embeddings().weight[more.first :]
+    assert (rows[0] - rows[1]).norm() > 1
