@@ -114,7 +114,7 @@ def adapt(
         if learnt:
             before = record.vocabulary
             grown = msgspec.structs.replace(before, events=[*before.events, *learnt])
-            add_events(model, before, grown, record.seed)
+            add_events(model, record, grown)
             model.to(compute.device)
             record = msgspec.structs.replace(record, vocabulary=grown)
         block = between(store, bounds[nth], bounds[nth + 1])

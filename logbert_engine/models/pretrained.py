@@ -64,12 +64,12 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     return model
 
 
-def add_events(model: MaskedModel, before: Vocabulary, vocabulary: Vocabulary, seed: int) -> None:
+def add_events(model: MaskedModel, record: ModelRecord, vocabulary: Vocabulary) -> None:
     """Give a model rows for a vocabulary that holds more events than the one that it was trained with.
 
-    The rows of events that it knows stay as they are; others are drawn from the distribution of those.
+    The rows of events that it knows stay as they are; others are made as ``load_pretrained`` makes them.
     """
-    _replace_rows(model, *_rows_from_events(model, before, vocabulary, seed))
+    _replace_rows(model, *_rows_from_events(model, record, vocabulary, record.templates, record.seed))
 
 
 def longest_pretrained(source: str) -> int:
