@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from logbert_engine.data.hashing import mix
 from logbert_engine.data.store import Store
 
-_BAG = 31
+_BAG, _SEQUENCE = 31, 32
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,19 @@ def normals_of(store: Store, sessions: NDArray[np.int64], lookup: NDArray[np.int
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     tokens = store.tokens[np.repeat(store.offsets[chosen], lengths) + within]
     return Normals(tokens=lookup[tokens].astype(np.int32), offsets=offsets, counts=counts.astype(np.int64))
+
+
+def sequence_numbers(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each sequence, of its events in their order.
+
+    Args:
+        tokens: of the sequences, one behind the other.
+        offsets: [U+1] where each begins and ends.
+    """
+    place = np.arange(len(tokens)) - np.repeat(offsets[:-1], np.diff(offsets))
+    with np.errstate(over="ignore"):
+        found: NDArray[np.uint64] = np.add.reduceat(mix(_SEQUENCE, tokens, place), offsets[:-1])
+    return found
 
 
 def bag_numbers(tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.normals import sequence_numbers
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
@@ -21,8 +22,9 @@ from logbert_engine.evaluation.comparison import Comparison, compare
 from logbert_engine.evaluation.detections import Detector, Sample, sample_of
 from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
 from logbert_engine.evaluation.manifest import manifest_of
-from logbert_engine.models.checkpoint import Calibration, open_checkpoint
+from logbert_engine.models.checkpoint import Calibration, ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
+from logbert_engine.models.vocabulary import UNK
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.types import Device
 from logbert_engine.protocol.errors import CheckpointError, DataError, EvaluationError
@@ -112,6 +114,7 @@ def evaluate(
         normal_weight=normal_weight,
     )
     detectors = _detectors(scores, record.calibration, of)
+    copies = int((_copies(record, store)[of] & (np.asarray(store.label)[labelled] == 1)).sum())
     if adapting:
         weighing = adapt(model, record, store, compute, budget, say)
         store = weighing.store
@@ -132,6 +135,7 @@ def evaluate(
         sample,
         detectors,
         data=", ".join(map(str, inputs)),
+        copies=copies,
         excluded={
             "without a label": store.n_sessions - len(labelled),
             "could not be used": store.rejected,
@@ -158,6 +162,15 @@ def _detectors(scores: StoreScores, calibration: Calibration, of: NDArray[np.int
             )
         )
     return found
+
+
+def _copies(record: ModelRecord, store: Store) -> NDArray[np.bool_]:
+    """[U] Whether each sequence is that of an ordinary session of training."""
+    assert record.normals is not None
+    tokens = record.vocabulary.lookup(store.events)[store.tokens].astype(np.int32)
+    known = sequence_numbers(record.normals.tokens, record.normals.offsets)
+    unknown = np.add.reduceat((tokens == UNK).astype(np.int64), store.offsets[:-1]) > 0
+    return np.isin(sequence_numbers(tokens, np.asarray(store.offsets)), known) & ~unknown
 
 
 def _as_a_whole(name: str, scores: StoreScores, of: NDArray[np.int32]) -> Detector:

@@ -51,6 +51,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Sequences."""
     with_unseen: int
     """Sessions that hold an event which training never saw."""
+    copies: int = 0
+    """Anomalies that hold the very events of an ordinary session of training, in the same order."""
     weights: dict[str, list[float]]
     """Lowest and highest weight of the ``normal`` and of the ``anomalous`` sessions."""
     first: str | None
@@ -96,6 +98,7 @@ def compare(
     detectors: Sequence[Detector],
     *,
     data: str,
+    copies: int = 0,
     excluded: Mapping[str, int] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -108,6 +111,7 @@ def compare(
         sample: S labelled sessions.
         detectors: the first model among them is compared with the floor.
         data: name of the data, for readers.
+        copies: anomalies with the very events of an ordinary session of training.
         excluded: sessions that are not in the sample (without a label, unreadable), by the reason in words.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -155,7 +159,7 @@ def compare(
         )
     best, beaten, sentence = against_the_floor(found[0].rows)
     return Comparison(
-        data=_described(sample, data, dict(excluded or {})),
+        data=_described(sample, data, copies, dict(excluded or {})),
         model=models[0].name,
         best_floor=best,
         floor_beaten=beaten,
@@ -211,7 +215,7 @@ def decode(text: bytes) -> Comparison:
         raise EvaluationError(f"this is no evaluation: {error}.") from error
 
 
-def _described(sample: Sample, name: str, excluded: dict[str, int]) -> Data:
+def _described(sample: Sample, name: str, copies: int, excluded: dict[str, int]) -> Data:
     times = sample.time[np.isfinite(sample.time)]
     kinds = {"normal": sample.weight[sample.label == 0], "anomalous": sample.weight[sample.label == 1]}
     return Data(
@@ -220,6 +224,7 @@ def _described(sample: Sample, name: str, excluded: dict[str, int]) -> Data:
         anomalies=int(sample.label.sum()),
         distinct=len(np.unique(sample.sequence)),
         with_unseen=int(sample.unseen.sum()),
+        copies=copies,
         weights={kind: [float(w.min()), float(w.max())] for kind, w in kinds.items() if len(w)},
         first=_iso(float(times.min())) if len(times) else None,
         last=_iso(float(times.max())) if len(times) else None,

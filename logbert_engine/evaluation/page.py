@@ -11,7 +11,7 @@ from logbert_engine.evaluation.comparison import Comparison, Row, SliceFigures
 from logbert_engine.evaluation.curves import threshold_of
 from logbert_engine.evaluation.detections import Detector, Sample
 from logbert_engine.evaluation.manifest import Manifest
-from logbert_engine.evaluation.wording import amount, figure, left_out, rate, rate_span, span
+from logbert_engine.evaluation.wording import amount, copies, figure, left_out, rate, rate_span, span
 
 _STYLE = Path(__file__).with_name("page.css")
 
@@ -94,6 +94,8 @@ def _about(comparison: Comparison) -> str:
     for kind, (low, high) in data.weights.items():
         if (low, high) != (1.0, 1.0):
             parts.append(f"each {kind} session stands for {low:g}" + (f" to {high:g}" if high != low else ""))
+    if copies(data):
+        parts.append(copies(data))
     excluded = f"Excluded from every figure: {left_out(data.excluded)}."
     return f'<p class="soft">{escape(" · ".join(parts))}<br>{escape(excluded)}</p>'
 

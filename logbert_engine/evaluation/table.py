@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logbert_engine.evaluation.comparison import Comparison, Row, SliceFigures
-from logbert_engine.evaluation.wording import amount, figure, left_out, rate, rate_span, span
+from logbert_engine.evaluation.wording import amount, copies, figure, left_out, rate, rate_span, span
 
 WIDTH = 100
 _NAME = 23
@@ -57,7 +57,7 @@ def _about(comparison: Comparison) -> list[str]:
             for kind, (low, high) in data.weights.items()
         )
         text += f"; weights: {', '.join(told)}"
-    return wrapped(text)
+    return wrapped(text) + (wrapped(copies(data)) if copies(data) else [])
 
 
 def _measures(whole: SliceFigures) -> list[str]:

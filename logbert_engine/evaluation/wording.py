@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from logbert_engine.evaluation.bootstrap import Interval
 
+if TYPE_CHECKING:
+    from logbert_engine.evaluation.comparison import Data
+
 UNDEFINED = "–"
+LEAST_COPIES = 0.01
+"""Of the anomalies; fewer that nothing can tell from ordinary sessions are not worth a sentence."""
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -53,6 +59,16 @@ def amount(value: float | None) -> str:
     if value >= 999_999.5:
         return f"{value / 1000:,.0f}k"
     return f"{value:.2g}" if value < 9.95 else f"{value:,.0f}"
+
+
+def copies(data: Data) -> str:
+    """What cannot be found at all, if much; empty where it is little."""
+    if data.copies < LEAST_COPIES * data.anomalies or not data.copies:
+        return ""
+    return (
+        f"{data.copies:,} of the {data.anomalies:,} anomalies ({data.copies / data.anomalies:.0%}) hold the very "
+        "events of an ordinary session of training, in the same order: by its events no detector tells them apart"
+    )
 
 
 def left_out(excluded: Mapping[str, int]) -> str:

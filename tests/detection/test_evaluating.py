@@ -61,6 +61,19 @@ def test_figures_are_of_every_labelled_session_and_the_floor_stands_beside(
     }
 
 
+def test_anomalies_that_are_exact_copies_of_ordinary_sessions_are_counted_and_said(
+    checkpoint: Path, write: Write, ordinary: Sessions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = next(events[::-1] for events in ordinary if len(events) > 5)
+    odd: Sessions = [ordinary[4], ordinary[9], turned, [*ordinary[4], "never"], ["never"]]
+    labels = [0] * len(ordinary) + [1] * len(odd)
+    path = write("copies/preprocessed_logs_2025-05-01.json", [*ordinary, *odd], label=labels)
+    assert evaluate(checkpoint, [path]).comparison.data.copies == 2
+    assert main(["evaluate", "--checkpoint", str(checkpoint), "--input", str(path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 of the 5 anomalies (40%) hold the very events of an ordinary session of training" in said
+
+
 def test_labels_change_the_figures_and_no_alarm(checkpoint: Path, write: Write, ordinary: Sessions) -> None:
     alarms = []
     for name, label in (("a", 0), ("b", 1)):
