@@ -51,6 +51,13 @@ class _Scored(msgspec.Struct):
     threshold: float | None = None
     budget: float | None = None
     evidence: float = 0.0
+    silenced: bool = False
+    by_verdict: bool = False
+
+    @property
+    def alarms(self) -> bool:
+        """Whether it alarms by its evidence, whatever people judged."""
+        return self.silenced or (self.is_anomaly and not self.by_verdict)
 
 
 class _Meta(msgspec.Struct):
@@ -74,7 +81,7 @@ class Ranked:
     """A results file, ready for pages. Records stay as bytes until they are asked for."""
 
     records: list[msgspec.Raw]
-    """Highest score first; equal ones as the file has them."""
+    """Highest score first, with a budget those that alarm and then the evidence; equal ones as the file has them."""
     templates: dict[str, str]
     page: ResultsPage
     """The figures of the whole file, without rows."""
@@ -186,8 +193,10 @@ def _rank(path: Path) -> Ranked:
     scores = np.array([head.anomaly_score for head in heads], dtype=np.float64)
     some = bool(heads)
     by_budget = some and heads[0].budget is not None
-    ranked_by = np.array([head.evidence for head in heads]) if by_budget else scores
-    order = np.argsort(-ranked_by, kind="stable").tolist()
+    if by_budget:
+        order = sorted(range(len(heads)), key=lambda i: (not heads[i].alarms, -heads[i].evidence))
+    else:
+        order = np.argsort(-scores, kind="stable").tolist()
     meta = _read_meta(path)
     page = ResultsPage(
         output=str(path),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from logbert_engine.detection.evidence import evidence_of, sample_of, statistics_of
+from logbert_engine.detection.evidence import evidence_of, places_left_out, sample_of, statistics_of
 from logbert_engine.detection.rules import Findings, Rate
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.surprisal import Surprisals, raise_unknown
@@ -74,9 +74,14 @@ def calibrate(
     scores = (weighted_quantile(logs, counts, shares) - median) / deviation
     samples = {name: sample_of(values, counts) for name, values in (statistics or {}).items()}
     evidence: list[float] = []
+    left_out: list[int] = []
     if statistics is not None and findings is not None:
         found = evidence_of(statistics, findings, samples, rates or {}).ordinary
         evidence = [-value for value in reversed(sample_of(-found, counts))]
+        alone = evidence_of(statistics, findings, samples, rates or {}, among=True).ordinary
+        left_out = [
+            int(place) for place in sample_of(places_left_out(np.array(evidence), found, alone), counts)
+        ]
     return Calibration(
         median=median,
         deviation=deviation,
@@ -86,6 +91,7 @@ def calibrate(
         statistics=samples,
         rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
         evidence=evidence,
+        left_out=left_out,
     )
 
 

@@ -7,15 +7,19 @@ what one does; where that lies among the ordinary sessions' own gives the p-valu
 statistics cost no more false alarms than one, however they depend on one another. A rule that hardly ever fires on
 ordinary sessions is decisive: it alarms by itself, and what it costs is taken off the budget of the others.
 
+A session that is held out lies a little less far out by p-values that it has a part in than one to come does. How
+many alarm is therefore counted by leaving each out in turn: it is judged by the p-values that the others give it.
+
 Sources: Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005 (conformal p-values); Dudbridge and
 Koeleman: Rank truncated product of P-values, Genetic Epidemiology 2003; Westfall and Young: Resampling-Based Multiple
-Testing, 1993 (the null distribution of such a combination by resampling; exact but for a step of each further
-statistic, see ``Limit``).
+Testing, 1993 (the null distribution of such a combination by resampling); Barber, Candès, Ramdas, Tibshirani:
+Predictive inference with the jackknife+, Annals of Statistics 2021 (each left out in turn).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,7 +100,9 @@ def sample_of(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[fl
     return [float(value) for value in values[order][np.searchsorted(reached, ranks)]]
 
 
-def p_values(ordinary: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def p_values(
+    ordinary: NDArray[np.float64], values: NDArray[np.float64], *, among: bool = False
+) -> NDArray[np.float64]:
     """Conformal p-values, and above the upper tenth of the ordinary values an exponential tail.
 
     Means and maxima of surprisals, negative logarithms of probabilities, fall off about exponentially; the tail
@@ -106,18 +112,26 @@ def p_values(ordinary: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
     Args:
         ordinary: [n] sorted.
         values: [U].
+        among: the values are some of the ordinary ones; each is compared with the others.
 
     Returns:
         [U] in (0, 1].
     """
-    n = len(ordinary)
+    n = max(1, len(ordinary) - among)
     p = (1 + n - np.searchsorted(ordinary, values - _CLOSE, side="left")) / (n + 1)
-    far = max(1, round(n * _TAIL))
+    far = most_in_tail(n)
     start = float(ordinary[n - far])
-    scale = max(float((ordinary[n - far :] - start).mean()), _NARROWEST)
-    beyond = (far + 1) / (n + 1) * np.exp(-np.maximum(values - start, 0.0) / scale)
+    over = np.maximum(values - start, 0.0)
+    beyond_start = (ordinary[n - far :] - start).sum() - (over if among else 0.0)
+    scale = np.maximum(beyond_start / far, _NARROWEST)
+    beyond = (far + 1) / (n + 1) * np.exp(-over / scale)
     found: NDArray[np.float64] = np.where(values > start + _CLOSE, np.maximum(beyond, _LEAST), p)
     return found
+
+
+def most_in_tail(sessions: int) -> int:
+    """How many of the ordinary sessions the tail is read from."""
+    return max(1, round(sessions * _TAIL))
 
 
 @dataclass(frozen=True)
@@ -152,6 +166,8 @@ def evidence_of(
     findings: Findings,
     samples: Mapping[str, list[float]],
     rates: Mapping[str, Rate],
+    *,
+    among: bool = False,
 ) -> Evidence:
     """Weigh the statistics and rules of some sequences.
 
@@ -160,12 +176,13 @@ def evidence_of(
         findings: of the rules.
         samples: name to the sorted values of ordinary sessions.
         rates: rule to how often it alarms on ordinary sessions.
+        among: the sequences are those of the samples; each is compared with the others.
     """
     p: dict[str, NDArray[np.float64]] = {}
     components: list[str] = []
     for name, component in STATISTICS.items():
         if name in statistics and name in samples:
-            p[name] = p_values(np.array(samples[name]), statistics[name])
+            p[name] = p_values(np.array(samples[name]), statistics[name], among=among)
             components.append(component)
     for rule in FIRING:
         if rule in rates:
@@ -195,6 +212,28 @@ def _product(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """[U] of the two lowest of each column."""
     lowest = np.sort(values, axis=0)[:2]
     found: NDArray[np.float64] = np.maximum(lowest.prod(axis=0), _LEAST)
+    return found
+
+
+def places_left_out(
+    ordinary: NDArray[np.float64], own: NDArray[np.float64], left_out: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """In which place sessions stand among the others when those alone judge them; 1 is the oddest.
+
+    Others that are equally odd have the same place, as they would have if it were a later session that is like them.
+
+    Args:
+        ordinary: [n] sorted evidence of held-out sessions.
+        own: [U] evidence of some of them, each counted among the ordinary ones.
+        left_out: [U] their evidence by the others.
+
+    Returns:
+        [U].
+    """
+    before = np.searchsorted(ordinary, own * (1 - _ALIKE), side="left")
+    behind = np.searchsorted(ordinary, own * (1 + _ALIKE), side="right")
+    odder = np.minimum(np.searchsorted(ordinary, left_out * (1 + _ALIKE), side="right"), before)
+    found: NDArray[np.float64] = (odder + np.maximum(behind - before, 1)).astype(np.float64)
     return found
 
 
@@ -232,9 +271,8 @@ class Limit:
     rate: float
     """Sessions alarm whose evidence comes up to that of this share of ordinary ones."""
     share: float
-    """The share of ordinary sessions that alarms by both, (1 + alarms) / (n + 1) and what the rules alarm on. Where
-    none of the n held-out sessions alarms, and there are several statistics, it is a step more: each has its tail
-    from these very sessions, which lie a little less far out by it than others of their kind do."""
+    """The share of ordinary sessions that alarms by both, with the held-out ones each left out in turn: on the safe
+    side, (1 + alarms) / (n + 1) and what the rules alarm on, as far as the budget goes that the alarms keep."""
 
     def alarms(self, calibration: Calibration, evidence: Evidence) -> NDArray[np.bool_]:
         """[U] whether each sequence alarms."""
@@ -247,28 +285,29 @@ class Limit:
 def limit_of(calibration: Calibration, budget: float) -> Limit:
     """What alarms within a budget.
 
-    Decisive rules come first, the rarest before others; those that the n held-out sessions can tell of take what they
-    alarm on off the budget, as long as a step of 1/(n + 1) is left for the evidence. Alarms come in such steps; with
-    less than one left, what lies further out than every held-out session alarms.
+    What lies further out than every held-out session alarms, however small the budget. Decisive rules come next, the
+    rarest before others, as long as the budget is enough for both; where it is not even for the first, those that
+    together alarm on no more than 1 / (n + 1). What is left of the budget is for further evidence.
 
     Args:
         calibration: of the model.
         budget: share of ordinary sessions that may alarm.
     """
     n = len(calibration.evidence)
-    step, left, cost = 1 / (n + 1), budget, 0.0
+    step, cost = 1 / (n + 1), 0.0
+    least = max(1, bisect_right(calibration.left_out, 1)) * step
+    most = budget - least if budget >= least else step
+    rates = _rates(calibration)
     rules = []
-    for rule, rate in ((rule, _rates(calibration)[rule]) for rule in decisive(_rates(calibration), n)):
-        alarms = rate.alarms / rate.sessions
-        if rate.upper > step:
-            if alarms > left - step:
-                break
-            left -= alarms
+    for rule in decisive(rates, n):
+        alarms = rates[rule].alarms / rates[rule].sessions
+        if cost + alarms > most:
+            break
         rules.append(rule)
         cost += alarms
-    limit = max(1, math.floor(left * (n + 1) + 1e-9)) * step
-    ordinary = np.array(calibration.evidence)
-    told = int((_ranked(calibration, ordinary) <= limit).sum())
-    if not told and len(calibration.statistics) > 1:
-        told = 1
-    return Limit(rules=rules, rate=limit, share=min(1.0, (1 + told) * step + cost))
+    left = (budget - cost) / step
+    allowed = max(0, math.floor(left + 1e-9))
+    limit = max(1, calibration.left_out[allowed] - 1) if allowed < n else n + 1
+    told = max(1, bisect_right(calibration.left_out, limit))
+    share = min(budget, (1 + told) * step + cost) if told <= left + 1e-9 else told * step + cost
+    return Limit(rules=rules, rate=limit / (n + 1), share=min(1.0, share))

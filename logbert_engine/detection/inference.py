@@ -300,5 +300,6 @@ def results(
             signature=why.signature if detailed else "",
             verdict=verdict.verdict if verdict is not None else "",
             silenced=alarm and verdict is not None and verdict.verdict != "anomaly",
+            by_verdict=not alarm and verdict is not None and verdict.verdict == "anomaly",
             counts=why.counts,
         )

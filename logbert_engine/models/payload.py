@@ -18,7 +18,7 @@ from logbert_engine.protocol.errors import CheckpointError
 from logbert_engine.rundir.checksums import HashedFile, recorded, replacing_checked, sha256_of, verify
 from logbert_engine.rundir.reading import opened
 
-FORMAT = 2
+FORMAT = 3
 UNUSABLE = (
     RuntimeError,
     EOFError,

@@ -74,7 +74,8 @@ class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     p_value: float = 1.0
     """Share of ordinary sessions with evidence as strong, by the held-out ones."""
     evidence: float = 0.0
-    """-log10 of the lowest p-value among the statistics and rules: what sessions are ranked by."""
+    """-log10 of the product of the two lowest p-values among the statistics and rules: what sessions are ranked by,
+    those that alarm before the others."""
     component: str = ""
     """The kind of evidence that it comes from."""
     identical: int = 1
@@ -99,6 +100,8 @@ class SessionResult(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What people had judged when it was scored: normal, anomaly, ignore or suppress."""
     silenced: bool = False
     """Whether it would alarm but for the verdict."""
+    by_verdict: bool = False
+    """Whether it is an anomaly by the verdict alone."""
     counts: list[CountDifference] = []
     """Events that occur more or less often than in ordinary sessions like it, largest difference first; only with
     details."""

@@ -63,11 +63,31 @@ async def test_results_of_a_budget_are_ranked_by_their_evidence(engine, follow, 
     client = (await follow()).client
     page = await client.call("read_results", ReadResults(output=str(path), most=200))
     assert (page.threshold, page.budget) == (None, 0.001)
-    ranked = sorted(sessions, key=lambda one: -one.evidence)
+    ranked = sorted(sessions, key=lambda one: (not one.is_anomaly, -one.evidence))
     assert [row.session_id for row in page.rows] == [one.session_id for one in ranked]
     assert {(row.p_value, row.component) for row in page.rows} == {(0.5, "bag")}
     detail = await client.call("read_result", ReadResult(output=str(path), rank=3))
     assert detail.session == ranked[3]
+
+
+async def test_alarms_come_first_whatever_people_judged(engine, follow, tmp_path):
+    """In the order in which inference writes them."""
+    by_budget = {"threshold": None, "budget": 0.001}
+    judged = [
+        {"is_anomaly": True, "evidence": 9.0},
+        {"is_anomaly": False, "evidence": 4.0, "verdict": "normal", "silenced": True},
+        {"is_anomaly": True, "evidence": 4.0, "verdict": "anomaly"},
+        {"is_anomaly": True, "evidence": 3.0},
+        {"is_anomaly": True, "evidence": 8.0, "verdict": "anomaly", "by_verdict": True},
+        {"is_anomaly": False, "evidence": 5.0},
+        {"is_anomaly": False, "evidence": 5.0, "verdict": "ignore"},
+        {"is_anomaly": True, "evidence": 1.0, "verdict": "anomaly", "by_verdict": True},
+    ]
+    sessions = [session(i, 1.0, **by_budget, **one) for i, one in enumerate(judged)]
+    path = write(tmp_path / "results.json", sessions)
+    page = await (await follow()).client.call("read_results", ReadResults(output=str(path), most=200))
+    assert [row.session_id for row in page.rows] == list(range(8))
+    assert page.anomalies == 5
 
 
 async def test_a_session_comes_whole_with_the_texts_of_its_events(engine, follow, tmp_path):

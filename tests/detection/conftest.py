@@ -17,6 +17,7 @@ from logbert_engine.data.normals import normals_of
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection.calibration import calibrate
 from logbert_engine.detection.evidence import statistics_of
+from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Rules
 from logbert_engine.models.checkpoint import ModelRecord, save_model
 from logbert_engine.models.encoder import MaskedModel, new_model
@@ -98,7 +99,7 @@ def record(model: MaskedModel, store: Store, views: tuple[View, ...]) -> ModelRe
         np.mean([surprisals.means() for surprisals in found.values()], axis=0),
         np.asarray(store.counts),
         {view: float(surprisals.values.max()) for view, surprisals in found.items()},
-        statistics_of(found),
+        statistics_of(found, Nearest(normals).distances(normals.tokens, normals.offsets)),
         rules.find(normals.tokens, normals.offsets),
         rules.left_out(),
     )

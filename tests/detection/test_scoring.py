@@ -31,7 +31,8 @@ def test_scores_are_one_for_each_distinct_sequence(
     for found in scores.surprisals.values():
         assert found.sequence.tolist() == list(range(store.n_unique))
     assert len(scores.mean) == len(scores.score) == len(scores.p) == store.n_unique
-    assert len(scores.evidence.lowest) == len(scores.evidence.which) == store.n_unique
+    assert len(scores.evidence.weight) == len(scores.evidence.ordinary) == store.n_unique
+    assert len(scores.evidence.which) == store.n_unique
     assert np.isfinite(scores.score).all()
     means = [found.means() for found in scores.surprisals.values()]
     np.testing.assert_allclose(scores.mean, np.mean(means, axis=0))
@@ -52,10 +53,8 @@ def test_the_sessions_of_the_calibration_have_the_evidence_that_they_had_then(
 ) -> None:
     assert record.calibration is not None
     scores = score_store(model, record, store, CPU)
-    lowest = np.sort(scores.evidence.lowest[store.sequence_of])
-    np.testing.assert_allclose(
-        lowest, record.calibration.evidence, rtol=0.05
-    )  # places of close ones may turn
+    found = np.sort(scores.evidence.ordinary[store.sequence_of])
+    np.testing.assert_allclose(found, record.calibration.evidence, rtol=0.05)  # places of close ones may turn
     assert scores.p.min() >= 1 / (record.calibration.sessions + 1)
     assert scores.p.max() <= 1
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.store import Store, open_store
+from logbert_engine.detection.evidence import Evidence, limit_of
 from logbert_engine.detection.operating import operate, true_answers
-from logbert_engine.detection.scoring import StoreScores, surprisals_of, weigh
+from logbert_engine.detection.scoring import StoreScores, Weighing, surprisals_of
 from logbert_engine.detection.teaching import Taught, passed_over
 from logbert_engine.models.checkpoint import ModelRecord
 from logbert_engine.models.encoder import MaskedModel
@@ -37,7 +40,14 @@ def later(write: Write) -> Store:
 @pytest.fixture
 def weighing(model: MaskedModel, record: ModelRecord, later: Store) -> Callable[[Taught], StoreScores]:
     found = surprisals_of(model, record, later, torch.device("cpu"))
-    return lambda taught: weigh(record, later, found, taught)
+    return Weighing(record, later, found).scores
+
+
+@pytest.fixture
+def alarms(record: ModelRecord) -> Callable[[Evidence], NDArray[np.bool_]]:
+    """What alarms within a budget of five per cent."""
+    assert record.calibration is not None
+    return partial(limit_of(record.calibration, 0.05).alarms, record.calibration)
 
 
 def place(store: Store, events: list[EventId]) -> int:
@@ -63,7 +73,7 @@ def test_events_of_sessions_that_were_judged_normal_are_known_in_all_others(
 
 def test_without_verdicts_nothing_changes(weighing: Callable[[Taught], StoreScores], later: Store) -> None:
     one, other = weighing([]), weighing([[0, "E1", 5]])
-    assert one.evidence.lowest.tolist() == other.evidence.lowest.tolist(), "that one was ordinary before"
+    assert one.evidence.weight.tolist() == other.evidence.weight.tolist(), "that one was ordinary before"
 
 
 def test_positions_that_are_left_out_take_the_mean_of_the_others() -> None:
@@ -79,7 +89,9 @@ def test_positions_that_are_left_out_take_the_mean_of_the_others() -> None:
 
 
 def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
-    weighing: Callable[[Taught], StoreScores], later: Store
+    weighing: Callable[[Taught], StoreScores],
+    later: Store,
+    alarms: Callable[[Evidence], NDArray[np.bool_]],
 ) -> None:
     of = np.asarray(later.sequence_of)
     anomalous, sessions = true_answers(np.asarray(later.label), of, later.n_unique)
@@ -89,7 +101,7 @@ def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
         asked.append([later.events[i] for i in later.sequence(u)])
         return asked[-1]
 
-    found = operate(weighing, events_of, anomalous, sessions, of, 0.05, 4)
+    found = operate(weighing, events_of, anomalous, sessions, of, alarms, 4)
     assert [detector.name for detector in found] == ["after 0 answers", "after 4 answers"]
     labels = np.asarray(later.label)
     first, last = found
@@ -101,12 +113,14 @@ def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
 
 
 def test_more_answers_than_signatures_end_with_the_last(
-    weighing: Callable[[Taught], StoreScores], later: Store
+    weighing: Callable[[Taught], StoreScores],
+    later: Store,
+    alarms: Callable[[Evidence], NDArray[np.bool_]],
 ) -> None:
     of = np.asarray(later.sequence_of)
     anomalous, sessions = true_answers(np.asarray(later.label), of, later.n_unique)
     found = operate(
-        weighing, lambda u: [later.events[i] for i in later.sequence(u)], anomalous, sessions, of, 0.05, 50
+        weighing, lambda u: [later.events[i] for i in later.sequence(u)], anomalous, sessions, of, alarms, 50
     )
     assert [detector.name for detector in found] == ["after 0 answers", "after 5 answers"]
     assert found[-1].alarm.tolist() == (np.asarray(later.label) == 1).tolist()

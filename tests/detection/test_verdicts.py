@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from logbert_engine.daemon.results import Results
 from logbert_engine.data.contract import EventId
 from logbert_engine.detection.inference import infer
 from logbert_engine.triage.database import Triage
@@ -71,7 +72,14 @@ def test_one_session_can_be_ignored_and_another_called_an_anomaly(
     triage.record(Target("session", 47), "anomaly", who="ann")
     summary, found = scored(trained, file, tmp_path)
     assert [found[i]["is_anomaly"] for i in (45, 46, 47)] == [False, True, True]
+    assert [found[i].get("by_verdict", False) for i in (45, 46, 47)] == [False, False, True]
     assert (summary.anomalies, summary.silenced) == (2, 1)
+    browsed = [
+        json.loads(bytes(record))["session_id"]
+        for record in Results().load(tmp_path / "results.json").records
+    ]
+    assert browsed == list(found), "the list stands as it was written"
+    assert browsed[:2] == [45, 46], "what alarms comes first, whatever people judged"
 
 
 def test_a_verdict_that_was_taken_back_counts_no_more(

@@ -43,9 +43,10 @@ CALIBRATION = Calibration(
     sessions=3,
     highest={"next": 7.5, "bag": 4.0},
     scores=[-1.0, 0.0, 2.5],
-    statistics={"order.mean": [0.1, 0.2, 0.9], "bag.mean": [0.1, 1 / 3, 0.5]},
+    statistics={"order.mean": [0.1, 0.2, 0.9], "bag.rms": [0.1, 1 / 3, 0.5]},
     rules={"unseen": (0, 9), "counts": (2, 9)},
     evidence=[0.25, 0.5, 1.0],
+    left_out=[1, 1, 3],
 )
 
 

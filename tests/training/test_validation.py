@@ -10,8 +10,9 @@ import pytest
 from logbert_engine.data.normals import normals_of
 from logbert_engine.data.sampling import Split
 from logbert_engine.data.store import Store
-from logbert_engine.detection.evidence import evidence_of, statistics_of
-from logbert_engine.detection.rules import Rate, Rules
+from logbert_engine.detection.evidence import evidence_of, places_left_out, statistics_of
+from logbert_engine.detection.nearest import Nearest
+from logbert_engine.detection.rules import RULES, Findings, Rules
 from logbert_engine.detection.scoring import score_store
 from logbert_engine.models.checkpoint import Calibration, ModelRecord
 from logbert_engine.models.device import Compute
@@ -113,19 +114,29 @@ def test_the_calibration_is_that_of_the_held_out_sessions_as_inference_scores_th
     scores = found.score[held_out]
     np.testing.assert_allclose(np.sort(scores), calibration.scores, atol=1e-3)
     assert np.median(scores) == pytest.approx(0, abs=0.2)
-    for name, values in statistics_of(found.surprisals).items():
-        np.testing.assert_allclose(np.sort(values[held_out]), calibration.statistics[name], atol=1e-5)
-    assert len(calibration.statistics) == {1: 1, 2: 3}[len(context.sizes.views)]
-    # inference's rules know these sessions too; those of the calibration must not
+    # inference compares with these sessions too; the calibration must not
     lookup = vocabulary.lookup(store.events)
-    rules = Rules(normals_of(store, context.split.train, lookup))
-    tokens = lookup[store.tokens].astype(np.int32)
-    findings = rules.find(tokens, np.asarray(store.offsets))
-    assert calibration.rules == {name: (r.alarms, r.sessions) for name, r in rules.left_out().items()}
-    rates = {name: Rate(*counts) for name, counts in calibration.rules.items()}
-    lowest = evidence_of(statistics_of(found.surprisals), findings, calibration.statistics, rates).lowest
-    np.testing.assert_allclose(np.sort(lowest[held_out]), calibration.evidence, rtol=0.05)
+    trained = normals_of(store, context.split.train, lookup)
+    tokens, offsets = lookup[store.tokens].astype(np.int32), np.asarray(store.offsets)
+    findings, distances = Rules(trained).find(tokens, offsets), Nearest(trained).distances(tokens, offsets)
     assert findings.counts[held_out].any(), "some of them are new to the rules"
+    assert (distances[held_out] > 0).any(), "and unlike every session of training"
+    statistics = statistics_of(found.surprisals, distances)
+    for name, values in statistics.items():
+        np.testing.assert_allclose(np.sort(values[held_out]), calibration.statistics[name], atol=1e-5)
+    assert len(calibration.statistics) == {1: 2, 2: 3}[len(context.sizes.views)]
+    rates = Rules(context.normals).left_out()
+    assert calibration.rules == {name: (rate.alarms, rate.sessions) for name, rate in rates.items()}
+    of_each = {name: values[held_out] for name, values in statistics.items()}
+    theirs = Findings(**{name: getattr(findings, name)[held_out] for name in RULES})
+    weighed, alone = (
+        evidence_of(of_each, theirs, calibration.statistics, rates, among=among).ordinary
+        for among in (False, True)
+    )
+    # scores differ in the last digits with what they are batched with, and the tails multiply that
+    np.testing.assert_allclose(np.sort(weighed), calibration.evidence, rtol=0.05)
+    places = np.sort(places_left_out(np.sort(weighed), weighed, alone))
+    np.testing.assert_allclose(places, calibration.left_out, atol=2)
 
 
 def test_with_a_centre_the_calibration_has_the_distances_as_inference_finds_them(
