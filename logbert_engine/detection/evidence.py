@@ -286,8 +286,9 @@ def limit_of(calibration: Calibration, budget: float) -> Limit:
     """What alarms within a budget.
 
     What lies further out than every held-out session alarms, however small the budget. Decisive rules come next, the
-    rarest before others, as long as the budget is enough for both; where it is not even for the first, those that
-    together alarm on no more than 1 / (n + 1). What is left of the budget is for further evidence.
+    rarest before others, as long as a step of the evidence, 1 / (n + 1), is left of the budget; of a smaller one
+    those that together alarm on no more than a step. What is left of the budget is for further evidence. ``share``
+    says what all this comes to: less than a step more than the budget, where that is two steps or more.
 
     Args:
         calibration: of the model.
@@ -295,8 +296,7 @@ def limit_of(calibration: Calibration, budget: float) -> Limit:
     """
     n = len(calibration.evidence)
     step, cost = 1 / (n + 1), 0.0
-    least = max(1, bisect_right(calibration.left_out, 1)) * step
-    most = budget - least if budget >= least else step
+    most = max(budget - step, step)
     rates = _rates(calibration)
     rules = []
     for rule in decisive(rates, n):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.evidence import Evidence, limit_of
 from logbert_engine.detection.operating import operate, true_answers
 from logbert_engine.detection.scoring import StoreScores, Weighing, surprisals_of
 from logbert_engine.detection.teaching import Taught, passed_over
@@ -40,14 +37,7 @@ def later(write: Write) -> Store:
 @pytest.fixture
 def weighing(model: MaskedModel, record: ModelRecord, later: Store) -> Callable[[Taught], StoreScores]:
     found = surprisals_of(model, record, later, torch.device("cpu"))
-    return Weighing(record, later, found).scores
-
-
-@pytest.fixture
-def alarms(record: ModelRecord) -> Callable[[Evidence], NDArray[np.bool_]]:
-    """What alarms within a budget of five per cent."""
-    assert record.calibration is not None
-    return partial(limit_of(record.calibration, 0.05).alarms, record.calibration)
+    return Weighing(record, later, found, 0.05).scores
 
 
 def place(store: Store, events: list[EventId]) -> int:
@@ -88,10 +78,9 @@ def test_positions_that_are_left_out_take_the_mean_of_the_others() -> None:
     assert passed_over(found, np.zeros(6, dtype=np.bool_)) is found
 
 
-def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
+def test_what_an_operator_answers_is_settled_and_what_is_ordinary_teaches(
     weighing: Callable[[Taught], StoreScores],
     later: Store,
-    alarms: Callable[[Evidence], NDArray[np.bool_]],
 ) -> None:
     of = np.asarray(later.sequence_of)
     anomalous, sessions = true_answers(np.asarray(later.label), of, later.n_unique)
@@ -101,7 +90,7 @@ def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
         asked.append([later.events[i] for i in later.sequence(u)])
         return asked[-1]
 
-    found = operate(weighing, events_of, anomalous, sessions, of, alarms, 4)
+    found = operate(weighing, events_of, anomalous, sessions, of, 4)
     assert [detector.name for detector in found] == ["after 0 answers", "after 4 answers"]
     labels = np.asarray(later.label)
     first, last = found
@@ -115,12 +104,44 @@ def test_an_operator_is_shown_the_oddest_and_what_is_answered_is_settled(
 def test_more_answers_than_signatures_end_with_the_last(
     weighing: Callable[[Taught], StoreScores],
     later: Store,
-    alarms: Callable[[Evidence], NDArray[np.bool_]],
 ) -> None:
     of = np.asarray(later.sequence_of)
     anomalous, sessions = true_answers(np.asarray(later.label), of, later.n_unique)
     found = operate(
-        weighing, lambda u: [later.events[i] for i in later.sequence(u)], anomalous, sessions, of, alarms, 50
+        weighing, lambda u: [later.events[i] for i in later.sequence(u)], anomalous, sessions, of, 50
     )
     assert [detector.name for detector in found] == ["after 0 answers", "after 5 answers"]
     assert found[-1].alarm.tolist() == (np.asarray(later.label) == 1).tolist()
+
+
+def test_what_most_alarms_have_in_common_is_shown_first_and_once(
+    weighing: Callable[[Taught], StoreScores], write: Write, model: MaskedModel, record: ModelRecord
+) -> None:
+    kinds: list[list[EventId]] = [
+        ["odd", 9],
+        ["odd", 5, 9],
+        ["often", 0],
+        ["often", 5],
+        ["often", 9, 9],
+        ["once", 0],
+    ]
+    times, labels = [3, 1, 4, 2, 2, 1], [1, 1, 0, 0, 0, 0]
+    sequences = [events for events, n in zip(kinds, times, strict=True) for _ in range(n)]
+    label = [label for label, n in zip(labels, times, strict=True) for _ in range(n)]
+    store = open_store([write("more/preprocessed_logs_2025-04-04.json", sequences, label=label)])
+    found = surprisals_of(model, record, store, torch.device("cpu"))
+    taught: list[Taught] = []
+
+    def weigh(known: Taught) -> StoreScores:
+        taught.append(list(known))
+        return Weighing(record, store, found, 0.05).scores(known)
+
+    of = np.asarray(store.sequence_of)
+    anomalous, sessions = true_answers(np.asarray(store.label), of, store.n_unique)
+    shown = operate(weigh, lambda u: [store.events[i] for i in store.sequence(u)], anomalous, sessions, of, 2)
+    assert taught == [[], [["often", 0]]], "the second answer was that to the anomalies"
+    before, after = shown[0], shown[-1]
+    assert before.alarm.all()
+    assert after.alarm[np.array(label) == 1].all(), "those like the confirmed one stay alarms, unasked"
+    assert after.alarm.sum() < before.alarm.sum()
+    assert np.isinf(after.score).sum() == 3 + 4, "of each of the two what most sessions hold was settled"
