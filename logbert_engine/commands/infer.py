@@ -87,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
             print("alarms by evidence: " + ", ".join(f"{name} {n:,}" for name, n in found.components.items()))
         if found.drift:
             print(f"mind: {found.drift}")
+        if found.tails:
+            print(f"mind: {found.tails}")
         if found.rejected:
             print(f"{found.rejected:,} records could not be used")
         print(f"written to {found.output}, ranked, highest first")

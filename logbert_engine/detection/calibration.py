@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from logbert_engine.detection.evidence import evidence_of, places_left_out, sample_of
 from logbert_engine.detection.rules import Findings, Rate
+from logbert_engine.detection.tails import misfits
 from logbert_engine.models.checkpoint import Calibration
 
 SMALLEST_SURPRISAL = 1e-6
@@ -90,6 +91,7 @@ def calibrate(
         rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
         evidence=evidence,
         left_out=left_out,
+        tails=misfits(samples),
     )
 
 

@@ -21,6 +21,7 @@ from logbert_engine.detection.evidence import limit_of, ranking
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, check_vocabulary, score_store
+from logbert_engine.detection.tails import tails_in_words
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
@@ -66,6 +67,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     rejected: int
     drift: str = ""
     """Why the calibration does not hold for these sessions; empty where it does."""
+    tails: str = ""
+    """Which tails do not fit, where sessions are ranked by evidence; empty where all do."""
     templates: dict[str, str] = {}
 
 
@@ -175,6 +178,7 @@ def infer(
         highest=float(by_session.max()),
         rejected=store.rejected,
         drift=drift.in_words() if drift is not None else "",
+        tails=tails_in_words(record.calibration) if budget is not None else "",
         templates=record.templates,
     )
     write_file(meta_path(output), msgspec.json.encode(summary))

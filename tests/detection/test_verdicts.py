@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from logbert_engine.data.contract import EventId
 from logbert_engine.daemon.results import Results
+from logbert_engine.data.contract import EventId
 from logbert_engine.detection.inference import infer
 from logbert_engine.triage.database import Triage
 from logbert_engine.triage.verdicts import Target, signature
