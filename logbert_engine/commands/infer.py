@@ -109,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"mind: {found.drift}")
         if found.adapted is not None:
             print(_adapted(found.adapted))
+        if found.tails:
+            print(f"mind: {found.tails}")
         if found.rejected:
             print(f"{found.rejected:,} records could not be used")
         print(f"written to {found.output}, ranked, highest first")

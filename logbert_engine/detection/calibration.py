@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from logbert_engine.detection.evidence import evidence_of, places_left_out, sample_of, statistics_of
 from logbert_engine.detection.rules import Findings, Rate
+from logbert_engine.detection.tails import misfits
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.surprisal import Surprisals, raise_unknown
 from logbert_engine.presets.types import View
@@ -92,6 +93,7 @@ def calibrate(
         rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
         evidence=evidence,
         left_out=left_out,
+        tails=misfits(samples),
     )
 
 

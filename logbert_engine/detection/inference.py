@@ -23,6 +23,7 @@ from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
+from logbert_engine.detection.tails import tails_in_words
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
@@ -80,6 +81,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     """Why the calibration does not hold for these sessions; empty where it does."""
     adapted: Adaptation | None = None
     """What was learnt from these sessions; None where nothing was to be."""
+    tails: str = ""
+    """Which tails do not fit, where sessions are ranked by evidence; empty where all do."""
     templates: dict[str, str] = {}
 
 
@@ -191,6 +194,7 @@ def infer(
         rejected=store.rejected,
         drift=drift.in_words() if drift is not None else "",
         adapted=adaptation,
+        tails=tails_in_words(record.calibration) if budget is not None else "",
         templates=record.templates,
     )
     write_file(meta_path(output), msgspec.json.encode(summary))

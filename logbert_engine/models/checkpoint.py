@@ -67,6 +67,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted evidence of the sessions (a sample of at most 10,000): the product of each one's two lowest p-values."""
     left_out: list[int] = []
     """Sorted: in which place each stands among the others where those alone judge it; 1 is the oddest."""
+    tails: dict[str, float] = {}
+    """Statistic to how badly an exponential law fits its tail, where there are enough values to tell."""
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ CALIBRATION = Calibration(
     rules={"unseen": (0, 9), "counts": (2, 9)},
     evidence=[0.25, 0.5, 1.0],
     left_out=[1, 1, 3],
+    tails={"order.mean": 0.75},
 )
 
 
