@@ -52,7 +52,13 @@ _BEFORE = 1000.0
 """More than the evidence of any session, -log10."""
 
 
-STATISTICS = {"order.mean": "order", "bag.rms": "bag", "counts.distance": "counts", "distance": "distance"}
+STATISTICS = {
+    "order.mean": "order",
+    "order.end": "end",
+    "bag.rms": "bag",
+    "counts.distance": "counts",
+    "distance": "distance",
+}
 """Numbers for each session, the higher the odder, to the component that they are evidence of."""
 FIRING = ("unseen", "counts", "length")
 """Rules that are evidence of their own; neighbours are what the order view sees better."""
@@ -65,7 +71,8 @@ def statistics_of(
 ) -> dict[str, NDArray[np.float64]]:
     """The statistics of some sequences.
 
-    In order the mean surprisal, nats; in the bag its root mean square, as a bag is odd by few of its events.
+    In order the mean surprisal of the events and that of the end, nats; in the bag the root mean square, as a bag is
+    odd by few of its events.
 
     Args:
         found: view to the surprisals of the same sequences.
@@ -73,8 +80,7 @@ def statistics_of(
 
     Returns:
         Name to [U] values: nats, the given distances, and the squared distance from the centre of ordinary sessions
-        where there is one,
-        the mean over the views that have it.
+        where there is one, the mean over the views that have it.
     """
     values: dict[str, NDArray[np.float64]] = {}
     for view, surprisals in found.items():
@@ -82,6 +88,8 @@ def statistics_of(
             values["bag.rms"] = np.sqrt(surprisals.of_squares().means())
         else:
             values["order.mean"] = surprisals.means()
+            if surprisals.end is not None:
+                values["order.end"] = surprisals.end.astype(np.float64)
     if distances is not None:
         values["counts.distance"] = distances
     from_centre = [each.distance for each in found.values() if each.distance is not None]
@@ -288,7 +296,7 @@ def limit_of(calibration: Calibration, budget: float) -> Limit:
     What lies further out than every held-out session alarms, however small the budget. Decisive rules come next, the
     rarest before others, as long as a step of the evidence, 1 / (n + 1), is left of the budget; of a smaller one
     those that together alarm on no more than a step. What is left of the budget is for further evidence. ``share``
-    says what all this comes to: less than a step more than the budget, where that is two steps or more.
+    says what all this comes to: of a budget of few steps it may be more, by what lies further out than all.
 
     Args:
         calibration: of the model.

@@ -12,7 +12,7 @@ from logbert_engine.data.contract import EventId
 from logbert_engine.data.store import Store
 from logbert_engine.detection.comparing import Comparing, as_differences
 from logbert_engine.detection.scoring import StoreScores
-from logbert_engine.explanation.sentence import Component, Evidence, sentence
+from logbert_engine.explanation.sentence import Component, Ending, Evidence, sentence
 from logbert_engine.models.checkpoint import ModelRecord
 from logbert_engine.models.surprisal import Surprisals
 from logbert_engine.protocol.results import CountDifference, EventScore, Nearest
@@ -93,6 +93,7 @@ def explain(
         rarer_than=rarer_than(float(scores.p[sequence]), record.calibration.sessions),
         unseen=unseen,
         counts=rows,
+        ending=Ending(last=events[-1]) if component == "end" else None,
         length_row=comparing.length(len(events)) if component == "length" else None,
     )
     return Explained(

@@ -168,11 +168,13 @@ def test_the_statistics_are_the_mean_in_order_and_the_root_mean_square_in_the_ba
         n: pytest.approx(v) for n, v in expected.items()
     }
     assert set(statistics_of({"order": found})) == {"order.mean"}
+    ended = replace(found, end=np.array([0.5, 7], dtype=np.float32))
+    assert statistics_of({"next": ended})["order.end"].tolist() == [0.5, 7.0]
     afar = replace(found, distance=np.array([0.25, 4], dtype=np.float32))
     near = replace(found, distance=np.array([0.75, 2], dtype=np.float32))
     assert statistics_of({"next": found, "bag": afar})["distance"].tolist() == [0.25, 4.0]
     assert statistics_of({"order": near, "bag": afar})["distance"].tolist() == [0.5, 3.0]
-    assert set(NAMES) == {*expected, "distance"}
+    assert set(NAMES) == {*expected, "order.end", "distance"}
 
 
 # Together
@@ -259,9 +261,8 @@ def alarms(
         said.append(limit.share)
         later = drawn(rng, LATER, names, law), fired(rng, LATER, rates or {})
         shares.append(alarming(calibration, limit, *later))
-        assert limit.share <= max(budget + 1 / (n + 1), limit_of(calibration, 0.0).share), (
-            "the least there is"
-        )
+        beyond = limit_of(calibration, 0.0).share
+        assert limit.share <= (max(budget, beyond) if not rates else budget + beyond), "the least there is"
     return float(np.mean(shares)), float(np.mean(said))
 
 
@@ -323,7 +324,9 @@ def test_rules_that_are_rare_each_and_together_are_not_keep_the_budget() -> None
     assert decisive(rates, n) == ["unseen", "counts", "length"]
     for budget in (0.01, 0.02):
         share, said = alarms(np.random.default_rng(53), n, budget, NAMES, rates=rates)
-        assert said <= budget + 1 / (n + 1), "by less than a step of the evidence more than the budget"
+        assert said <= budget + 3 / (n + 1), (
+            "what lies further out than all of them comes on top of the rules"
+        )
         assert share <= bound(said, n)
     share, said = alarms(np.random.default_rng(53), n, 1e-4, NAMES, rates=rates)
     assert share <= bound(said, n)

@@ -124,7 +124,7 @@ def test_the_calibration_is_that_of_the_held_out_sessions_as_inference_scores_th
     statistics = statistics_of(found.surprisals, distances)
     for name, values in statistics.items():
         np.testing.assert_allclose(np.sort(values[held_out]), calibration.statistics[name], atol=1e-5)
-    assert len(calibration.statistics) == {1: 2, 2: 3}[len(context.sizes.views)]
+    assert len(calibration.statistics) == {1: 3, 2: 4}[len(context.sizes.views)]
     rates = Rules(context.normals).left_out()
     assert calibration.rules == {name: (rate.alarms, rate.sessions) for name, rate in rates.items()}
     of_each = {name: values[held_out] for name, values in statistics.items()}
