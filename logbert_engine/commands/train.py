@@ -10,12 +10,21 @@ from typing import Literal
 from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
 from logbert_engine.protocol.messages import RunSpec
 
+USUAL, SMALL = "transfer", "quick"
+"""Presets: the training scripts' default, and the one for machines without a GPU."""
+ADVICE = (
+    f"no preset is named, so {USUAL} fine-tunes a large model, slowly without a GPU; for own logs on a machine like "
+    f"this one: --preset {SMALL}"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments; what is not given is as the preset has it."""
     parser.add_argument("--data", required=True, metavar="FILE|DIR", help="session files")
     parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--preset", default="transfer", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"default: {USUAL}; for own logs on a small machine: {SMALL}"
+    )
     parser.add_argument(
         "--progressive",
         action=argparse.BooleanOptionalAction,
@@ -79,7 +88,7 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
     return RunSpec(
         data=arguments.data,
         run_dir=arguments.run_dir,
-        preset=arguments.preset,
+        preset=arguments.preset or USUAL,
         progressive=arguments.progressive,
         pretrained=arguments.pretrained,
         start_ratio=arguments.start_ratio,
@@ -100,6 +109,7 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
 def run(arguments: argparse.Namespace) -> int:
     """Start the run; with --foreground stay until it is over and pass on its status."""
     from logbert_engine.commands.waiting import start_worker
+    from logbert_engine.hardware.probe import probe
     from logbert_engine.presets.runfile import read_config
     from logbert_engine.protocol import wording
     from logbert_engine.protocol.events import RunEnded
@@ -110,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     from logbert_engine.training.prepare import prepare
 
     layout = prepare(spec_of(arguments))
+    if arguments.preset is None and not probe(layout.root).accelerators:
+        print(ADVICE, file=sys.stderr)
     last = last_event(layout.journal)
     said_so = isinstance(last, RunEnded) and last.state == "finished"  # else a worker still has to write it
     if said_so and resume_point(layout, read_config(layout).stages).next is None:
