@@ -157,16 +157,15 @@ class Evidence:
 
 
 def decisive(rates: Mapping[str, Rate], held_out: int) -> list[str]:
-    """Rules that alarm by themselves, rarest first: those that fire on no more than ``RARE`` of ordinary sessions, or
-    on less than so many held-out ones can tell.
+    """Rules that alarm by themselves, new events first: those that fire on no more than ``RARE`` of ordinary
+    sessions, or on less than so many held-out ones can tell.
 
     Args:
         rates: rule to how often it alarms on ordinary sessions.
         held_out: ordinary sessions that the evidence is compared with.
     """
     most = max(RARE, 1 / (held_out + 1))
-    found = [rule for rule in FIRING if rule in rates and rates[rule].upper <= most]
-    return sorted(found, key=lambda rule: rates[rule].upper)
+    return [rule for rule in FIRING if rule in rates and rates[rule].upper <= most]
 
 
 def evidence_of(
@@ -293,10 +292,10 @@ class Limit:
 def limit_of(calibration: Calibration, budget: float) -> Limit:
     """What alarms within a budget.
 
-    What lies further out than every held-out session alarms, however small the budget. Decisive rules come next, the
-    rarest before others, as long as a step of the evidence, 1 / (n + 1), is left of the budget; of a smaller one
-    those that together alarm on no more than a step. What is left of the budget is for further evidence. ``share``
-    says what all this comes to: of a budget of few steps it may be more, by what lies further out than all.
+    What lies further out than every held-out session alarms, however small the budget. Decisive rules come next, new
+    events before counts and lengths, which statistics see too: each that leaves a step of the evidence, 1/(n + 1), of
+    the budget; of a smaller one those that together alarm on no more than a step. What is left of the budget is for
+    further evidence. ``share`` says what all this comes to: of a budget of few steps it may be more.
 
     Args:
         calibration: of the model.
@@ -309,10 +308,9 @@ def limit_of(calibration: Calibration, budget: float) -> Limit:
     rules = []
     for rule in decisive(rates, n):
         alarms = rates[rule].alarms / rates[rule].sessions
-        if cost + alarms > most:
-            break
-        rules.append(rule)
-        cost += alarms
+        if cost + alarms <= most:
+            rules.append(rule)
+            cost += alarms
     left = (budget - cost) / step
     allowed = max(0, math.floor(left + 1e-9))
     limit = max(1, calibration.left_out[allowed] - 1) if allowed < n else n + 1
