@@ -44,11 +44,11 @@ _CLOSE = 1e-5
 they are scored with."""
 _NARROWEST = 1e-4
 """The smallest scale of a tail."""
-_ALIKE = 1e-3
-"""Evidence that differs by no larger a part is the same, for the same reason."""
+ALIKE = 0.005
+"""Evidence, log10, that differs by no more is the same, for the same reason."""
 _LEAST = 1e-300
-"""Keeps logarithms finite."""
-_BEFORE = 1000.0
+"""The lowest p-value that is told."""
+_BEFORE = 1e9
 """More than the evidence of any session, -log10."""
 
 
@@ -125,6 +125,14 @@ def p_values(
     Returns:
         [U] in (0, 1].
     """
+    found: NDArray[np.float64] = np.maximum(10 ** _exponents(ordinary, values, among=among), _LEAST)
+    return found
+
+
+def _exponents(
+    ordinary: NDArray[np.float64], values: NDArray[np.float64], *, among: bool
+) -> NDArray[np.float64]:
+    """[U] log10 of the p-values, which may be less than a number can be."""
     n = max(1, len(ordinary) - among)
     p = (1 + n - np.searchsorted(ordinary, values - _CLOSE, side="left")) / (n + 1)
     far = most_in_tail(n)
@@ -132,8 +140,8 @@ def p_values(
     over = np.maximum(values - start, 0.0)
     beyond_start = (ordinary[n - far :] - start).sum() - (over if among else 0.0)
     scale = np.maximum(beyond_start / far, _NARROWEST)
-    beyond = (far + 1) / (n + 1) * np.exp(-over / scale)
-    found: NDArray[np.float64] = np.where(values > start + _CLOSE, np.maximum(beyond, _LEAST), p)
+    beyond = np.log10((far + 1) / (n + 1)) - over / scale * np.log10(np.e)
+    found: NDArray[np.float64] = np.where(values > start + _CLOSE, beyond, np.log10(p))
     return found
 
 
@@ -149,7 +157,7 @@ class Evidence:
     p: dict[str, NDArray[np.float64]]
     """Statistic or rule to p-values; 1 where a rule does not fire."""
     weight: NDArray[np.float64]
-    """[U] the product of the two lowest p-values: what sessions are ranked by."""
+    """[U] log10 of the product of the two lowest p-values: what sessions are ranked by, lowest first."""
     ordinary: NDArray[np.float64]
     """[U] the same without decisive rules: what is compared with ordinary sessions."""
     which: list[str]
@@ -185,40 +193,38 @@ def evidence_of(
         rates: rule to how often it alarms on ordinary sessions.
         among: the sequences are those of the samples; each is compared with the others.
     """
-    p: dict[str, NDArray[np.float64]] = {}
+    exponents: dict[str, NDArray[np.float64]] = {}
     components: list[str] = []
     for name, component in STATISTICS.items():
         if name in statistics and name in samples:
-            p[name] = p_values(np.array(samples[name]), statistics[name], among=among)
+            exponents[name] = _exponents(np.array(samples[name]), statistics[name], among=among)
             components.append(component)
     for rule in FIRING:
         if rule in rates:
-            fired = np.where(findings.fires(rule), rates[rule].upper, 1.0)
+            exponents[rule] = np.where(findings.fires(rule), np.log10(rates[rule].upper), 0.0)
             if rule == "unseen":
-                fired = fired * _MORE_UNSEEN ** np.maximum(findings.unseen - 1, 0)
-            p[rule] = np.maximum(fired, _LEAST)
+                exponents[rule] += np.log10(_MORE_UNSEEN) * np.maximum(findings.unseen - 1, 0)
             components.append(rule)
     by_itself = decisive(rates, max(map(len, samples.values()), default=0))
-    values = np.stack(list(p.values()))
-    weighed = np.stack([p[name] for name in p if name not in by_itself])
+    values = np.stack(list(exponents.values()))
+    weighed = np.stack([exponents[name] for name in exponents if name not in by_itself])
     return Evidence(
-        p=p,
-        weight=_product(values),
-        ordinary=_product(weighed),
+        p={name: np.maximum(10**each, _LEAST) for name, each in exponents.items()},
+        weight=_two_lowest(values),
+        ordinary=_two_lowest(weighed),
         which=[components[i] for i in values.argmin(axis=0).tolist()],
     )
 
 
 def ranking(evidence: Evidence, alarms: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[U] What sessions are ranked by, highest first: the evidence, -log10; those that alarm before the others."""
-    found: NDArray[np.float64] = -np.log10(evidence.weight) + np.where(alarms, _BEFORE, 0.0)
+    found: NDArray[np.float64] = -evidence.weight + np.where(alarms, _BEFORE, 0.0)
     return found
 
 
-def _product(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[U] of the two lowest of each column."""
-    lowest = np.sort(values, axis=0)[:2]
-    found: NDArray[np.float64] = np.maximum(lowest.prod(axis=0), _LEAST)
+def _two_lowest(exponents: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[U] Sum of the two lowest of each column."""
+    found: NDArray[np.float64] = np.sort(exponents, axis=0)[:2].sum(axis=0)
     return found
 
 
@@ -237,9 +243,9 @@ def places_left_out(
     Returns:
         [U].
     """
-    before = np.searchsorted(ordinary, own * (1 - _ALIKE), side="left")
-    behind = np.searchsorted(ordinary, own * (1 + _ALIKE), side="right")
-    odder = np.minimum(np.searchsorted(ordinary, left_out * (1 + _ALIKE), side="right"), before)
+    before = np.searchsorted(ordinary, own - ALIKE, side="left")
+    behind = np.searchsorted(ordinary, own + ALIKE, side="right")
+    odder = np.minimum(np.searchsorted(ordinary, left_out + ALIKE, side="right"), before)
     found: NDArray[np.float64] = (odder + np.maximum(behind - before, 1)).astype(np.float64)
     return found
 
@@ -260,7 +266,7 @@ def final_p(calibration: Calibration, evidence: Evidence) -> NDArray[np.float64]
 
 def _ranked(calibration: Calibration, values: NDArray[np.float64]) -> NDArray[np.float64]:
     ordinary = np.array(calibration.evidence)
-    below = np.searchsorted(ordinary, values * (1 + _ALIKE), side="right")
+    below = np.searchsorted(ordinary, values + ALIKE, side="right")
     found: NDArray[np.float64] = (1 + below) / (len(ordinary) + 1)
     return found
 

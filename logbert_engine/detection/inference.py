@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -286,7 +285,7 @@ def results(
             threshold=limits.threshold,
             budget=limits.budget,
             p_value=float(scores.p[sequence]),
-            evidence=round(-math.log10(float(scores.evidence.weight[sequence])), 4),
+            evidence=round(-float(scores.evidence.weight[sequence]), 4),
             component=scores.evidence.which[sequence],
             surprisal=round(float(scores.mean[sequence]), 6),
             length=int(store.lengths[sequence]),

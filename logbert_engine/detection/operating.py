@@ -95,7 +95,7 @@ def _next(
         return int(left[np.lexsort((left, -sessions[left], -odd[left]))[0]])
     _, item = np.unique(alike[asked], return_inverse=True)
     size = np.bincount(item, weights=sessions[asked])[item]
-    return int(asked[np.lexsort((asked, -sessions[asked], -odd[asked], item, -size))[0]])
+    return int(asked[np.lexsort((asked, -odd[asked], -sessions[asked], item, -size))[0]])
 
 
 def true_answers(

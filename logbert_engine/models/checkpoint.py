@@ -64,7 +64,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     rules: dict[str, tuple[int, int]] = {}
     """Rule to the ordinary sessions that it alarms on when each in turn is left out, and to how many there are."""
     evidence: list[float] = []
-    """Sorted evidence of the sessions (a sample of at most 10,000): the product of each one's two lowest p-values."""
+    """Sorted evidence of the sessions (a sample of at most 10,000): log10 of the product of each one's two lowest
+    p-values."""
     left_out: list[int] = []
     """Sorted: in which place each stands among the others where those alone judge it; 1 is the oddest."""
     tails: dict[str, float] = {}

@@ -43,7 +43,7 @@ def test_a_p_value_is_the_share_of_ordinary_sessions_as_far_out(
     for value, p in zip(values, found.tolist(), strict=True):
         assert 0 < p <= 1
         if value <= tail:
-            assert p == (1 + sum(other >= value for other in ordinary)) / (len(ordinary) + 1)
+            assert p == pytest.approx((1 + sum(other >= value for other in ordinary)) / (len(ordinary) + 1))
 
 
 @given(SOME, SOME)
@@ -152,13 +152,15 @@ def test_evidence_is_the_product_of_the_two_lowest_p_values_and_names_the_kind_o
         length=np.array([0, 0, 0, 1, 0]),
     )
     weighed = evidence_of(statistics, found, samples, rates)
-    assert weighed.weight.tolist() == pytest.approx([0.5, 0.5, 0.01 * 0.5, 0.01 * 0.01 * 0.1, 0.75 * 0.5])
+    assert (10**weighed.weight).tolist() == pytest.approx(
+        [0.5, 0.5, 0.01 * 0.5, 0.01 * 0.01 * 0.1, 0.75 * 0.5]
+    )
     assert weighed.which == ["order", "bag", "unseen", "unseen", "counts"]
     assert weighed.p["length"].tolist() == pytest.approx([1, 1, 1, 0.1, 1])
     assert set(FIRING) == {"unseen", "counts", "length"} <= set(weighed.p)
     # of three held-out sessions none is as rare as the unseen events and the lengths are: these are decisive
     assert decisive(rates, 3) == ["unseen", "length"]
-    assert weighed.ordinary.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.75 * 0.5])
+    assert (10**weighed.ordinary).tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.75 * 0.5])
 
 
 def test_rules_are_decisive_that_are_rarer_than_the_held_out_sessions_tell_or_than_one_in_a_thousand() -> (
