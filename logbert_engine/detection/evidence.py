@@ -161,7 +161,7 @@ class Evidence:
     ordinary: NDArray[np.float64]
     """[U] the same without decisive rules: what is compared with ordinary sessions."""
     which: list[str]
-    """[U] the component that the lowest p-value comes from."""
+    """[U] the component that is named as the reason: a decisive rule that fires, else that of the lowest p-value."""
 
 
 def decisive(rates: Mapping[str, Rate], held_out: int) -> list[str]:
@@ -212,8 +212,17 @@ def evidence_of(
         p={name: np.maximum(10**each, _LEAST) for name, each in exponents.items()},
         weight=_two_lowest(values),
         ordinary=_two_lowest(weighed),
-        which=[components[i] for i in values.argmin(axis=0).tolist()],
+        which=[components[i] for i in _named(list(exponents), values, by_itself).tolist()],
     )
+
+
+def _named(names: list[str], exponents: NDArray[np.float64], decisive: list[str]) -> NDArray[np.int64]:
+    """[U] Index of what a session is said to be odd by: a decisive rule that fires, else what is lowest."""
+    found: NDArray[np.int64] = exponents.argmin(axis=0)
+    for rule in reversed(decisive):
+        index = names.index(rule)
+        found = np.where(exponents[index] < 0, index, found)
+    return found
 
 
 def ranking(evidence: Evidence, alarms: NDArray[np.bool_]) -> NDArray[np.float64]:
