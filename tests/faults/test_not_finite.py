@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.row(17), pytest.mark.timeout(600)]
 
 Record = Callable[[str, object], None]
 STEP = "logbert_engine.training.stage:accumulate"
-VALID = "logbert_engine.models.surprisal:logits_at"
+VALID = "logbert_engine.models.surprisal:read"
 EPOCH = PER_STAGE[1] // 2
 """Steps of an epoch of stage 2."""
 PAIR = ("--nproc", "2")

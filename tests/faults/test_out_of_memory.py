@@ -39,9 +39,9 @@ from tests.faults.small_runs import BATCH, PER_STAGE, STEPS, same_up_to, small_w
 pytestmark = [pytest.mark.row(15), pytest.mark.timeout(600)]
 
 Record = Callable[[str, object], None]
-FORWARD = "logbert_engine.training.step:logits_at"
+FORWARD = "logbert_engine.training.step:read"
 BACKWARD = "torch:Tensor.backward"
-SCORED = "logbert_engine.models.surprisal:logits_at"
+SCORED = "logbert_engine.models.surprisal:read"
 UPDATE = "logbert_engine.training.step:Updater.update"
 PAIR = ("--nproc", "2")
 
