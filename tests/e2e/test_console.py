@@ -104,7 +104,8 @@ async def start_a_run(at: Console, run_dir: Path) -> None:
     picker = at.app.screen
     assert isinstance(picker, PickerScreen)
     await at.until(lambda: "3 files" in at.text(), "the data were looked at")
-    assert at.app.state.presets[0].name == "demo"
+    assert [preset.name for preset in at.app.state.presets[:2]] == ["quick", "demo"]
+    await at.pilot.press("down")
     for field, value in (("run_dir", str(run_dir)), ("epochs_per_stage", str(EPOCHS))):
         picker.query_one(f"#{field}", Input).focus()
         await at.pilot.press("ctrl+u", *value)
