@@ -131,7 +131,7 @@ def infer(
     store = open_store(files, progress=lambda done, total: say("reading", done, total), max_rejected=1.0)
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
-    check_vocabulary(record, store, allow_unknown=allow_unknown)
+    check_vocabulary(record, store, allow_unknown=allow_unknown or adapting)
     judged = verdicts_for(found)
     if threshold is None and budget is None:
         budget = DEFAULT_BUDGET

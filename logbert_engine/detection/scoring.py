@@ -36,7 +36,7 @@ EXPECTED = 5
 """Likeliest events kept for each position."""
 _UNKNOWN = 51
 MOST_UNKNOWN = 0.5
-"""Share of events that a checkpoint may not know before it counts as one of other logs."""
+"""Share of the sessions of which a checkpoint may not know most events before it counts as one of other logs."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,17 @@ def check_vocabulary(record: ModelRecord, store: Store, *, allow_unknown: bool) 
     """Refuse a checkpoint that was plainly trained on other logs.
 
     Raises:
-        CheckpointError: it knows less than half of the events that occur.
+        CheckpointError: in most sessions it does not know half of the events or more.
     """
     unknown = record.vocabulary.lookup(store.events) == UNK
-    occurs = np.bincount(store.tokens, minlength=len(store.events))
-    share = float(occurs[unknown].sum() / max(1, occurs.sum()))
+    strange = np.add.reduceat(unknown[store.tokens].astype(np.int64), store.offsets[:-1])
+    mostly = strange * 2 >= store.lengths
+    share = float(store.counts[mostly].sum() / store.n_sessions)
     if share > MOST_UNKNOWN and not allow_unknown:
         raise CheckpointError(
-            f"the checkpoint has another vocabulary: it does not know {share:.0%} of the events of this input "
-            f"({int(unknown.sum())} of {len(unknown)} event ids). Use a checkpoint trained on these logs, "
-            "or --allow-unknown to score them all the same."
+            f"the checkpoint has another vocabulary: of {share:.0%} of the sessions of this input it does not know "
+            f"most events ({int(unknown.sum())} of {len(unknown)} event ids). Use one trained on these logs; "
+            "where they have changed since, --adapt; or --allow-unknown to score them all the same."
         )
 
 
