@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.flat import taken
 from logbert_engine.data.hashing import mix
 from logbert_engine.data.store import Store
 
@@ -42,10 +43,7 @@ def normals_of(store: Store, sessions: NDArray[np.int64], lookup: NDArray[np.int
         lookup: model id of each event of the store.
     """
     chosen, counts = np.unique(store.sequence_of[sessions], return_counts=True)
-    lengths = store.lengths[chosen]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    tokens = store.tokens[np.repeat(store.offsets[chosen], lengths) + within]
+    tokens, offsets = taken(store.tokens, store.offsets, chosen)
     return Normals(tokens=lookup[tokens].astype(np.int32), offsets=offsets, counts=counts.astype(np.int64))
 
 

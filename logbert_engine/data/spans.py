@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from logbert_engine.data.flat import taken
 from logbert_engine.data.store import Store
 
 _OF_SESSIONS = (
@@ -26,13 +27,11 @@ def between(store: Store, first: int, last: int) -> Store:
     """The sessions from ``first`` to before ``last``, with the distinct sequences among them."""
     rows = slice(first, last)
     sequences, of, counts = np.unique(store.sequence_of[rows], return_inverse=True, return_counts=True)
-    lengths = store.lengths[sequences]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    tokens, offsets = taken(store.tokens, store.offsets, sequences)
     columns: dict[str, Any] = {name: getattr(store, name)[rows] for name in _OF_SESSIONS}
     return replace(
         store,
-        tokens=np.asarray(store.tokens[np.repeat(store.offsets[sequences], lengths) + within]),
+        tokens=tokens,
         offsets=offsets,
         counts=counts.astype(np.int64),
         sequence_of=of.astype(np.int32),

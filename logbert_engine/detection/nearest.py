@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.data.flat import taken
 from logbert_engine.data.hashing import mix
 from logbert_engine.data.normals import Normals, bag_numbers
 from logbert_engine.models.vocabulary import UNK
@@ -33,10 +34,7 @@ class Nearest:
         _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
         sessions = np.bincount(which, weights=normals.counts)
         kept = np.sort(first[np.argsort(-sessions, kind="stable")[:MOST_BAGS]])
-        lengths = np.diff(normals.offsets)[kept]
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        tokens = normals.tokens[np.repeat(normals.offsets[kept], lengths) + within]
+        tokens, offsets = taken(normals.tokens, normals.offsets, kept)
         self._columns = min(_MOST_COLUMNS, int(tokens.max()) + 1)
         bags = self._counted(tokens, offsets)
         held = (bags > 0).sum(axis=0)

@@ -35,8 +35,7 @@ def load_pretrained(source: str, vocabulary: Vocabulary, templates: dict[str, st
     The body (positions, layers, and the head's transform where the source has one) is kept. Word embeddings
     are replaced by one row an event: the mean of the embeddings of its template's word pieces where the
     template is known, else a draw from the distribution of the old rows. Markers take the rows of the
-    source's own ([PAD], [CLS], [SEP], [MASK], [UNK]). Of a model of ours the events that it knows keep their rows,
-    and the others are drawn.
+    source's own ([PAD], [CLS], [SEP], [MASK], [UNK]).
 
     A model of ours has no words but the templates of its events. An event that it knows keeps its row. One that it
     does not know, or knows by another template (other logs number theirs from 0 too), leans towards the row of
