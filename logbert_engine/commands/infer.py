@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--threshold", type=finite, help="alarm above this anomaly_score, a robust z")
     limit.add_argument(
-        "--alert-budget", type=share, metavar="SHARE", help="alarm on this share of ordinary sessions, 0.5%%"
+        "--alert-budget",
+        type=share,
+        metavar="SHARE",
+        help="share of ordinary sessions that may alarm (default 0.1%%)",
     )
     parser.add_argument("--adapt", action="store_true", help=ADAPT)
     parser.add_argument("--device", choices=["auto", "cpu", "mps", "cuda"], default="auto")
@@ -81,10 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         progress.finish()
     limit = f"score above {found.threshold:.4f}" if found.threshold is not None else "alarm"
+    span = ""
+    if found.false_alarm_span is not None:
+        low, high = found.false_alarm_span
+        span = f" ({low:.2%} to {high:.2%} with 95% confidence)"
     message = (
         f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} {limit}, as about "
-        f"{found.false_alarm_rate:.2%} of ordinary sessions do, by {found.calibration_sessions:,} held out from "
-        "training"
+        f"{found.false_alarm_rate:.2%} of ordinary sessions do{span}, by "
+        f"{found.calibration_sessions:,} held out from training"
     )
     if found.budget is not None and found.false_alarm_rate > found.budget:
         needed = found.false_alarm_rate / found.budget * found.calibration_sessions

@@ -57,12 +57,22 @@ def split(sessions: NDArray[np.int64], data: Data, seed: int) -> Split:
     if data.hold_out == "latest":
         first = len(sessions) - held_out
         return Split(train=sessions[:first], valid=_lowest(sessions[first:], data.valid_most, _VALID, seed))
-    blocks = np.arange(len(sessions)) * min(len(sessions), BLOCKS) // len(sessions)
+    blocks = part_of(np.arange(len(sessions)), len(sessions))
     drawn = np.argsort(mix(_BLOCK, seed, np.arange(blocks[-1] + 1)), kind="stable")
     of_each = np.bincount(blocks)[drawn]
     enough = max(1, int(np.searchsorted(np.cumsum(of_each), held_out, side="right")))
     held = np.isin(blocks, drawn[:enough])
     return Split(train=sessions[~held], valid=_lowest(sessions[held], data.valid_most, _VALID, seed))
+
+
+def part_of(sessions: NDArray[np.int64], n_sessions: int) -> NDArray[np.int64]:
+    """In which of ``BLOCKS`` parts of equal size in time order each session lies.
+
+    Args:
+        sessions: indices of a store, which is in time order.
+        n_sessions: of the store.
+    """
+    return sessions * min(n_sessions, BLOCKS) // n_sessions
 
 
 def stage_sample(train: NDArray[np.int64], ratio: float, seed: int) -> NDArray[np.int64]:

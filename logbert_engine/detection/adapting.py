@@ -15,7 +15,8 @@ from logbert_engine.data.hashing import uniform
 from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.spans import between, together
 from logbert_engine.data.store import Store
-from logbert_engine.detection.calibration import calibrate_on
+from logbert_engine.detection.calibration import Times, calibrate_on
+from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.joining import joined
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Rules
@@ -76,8 +77,16 @@ class Adapted:
     @property
     def share(self) -> float:
         """Share of ordinary sessions that alarms, by the held-out ones of all blocks."""
-        shares = [block.weighing.share for block in self.blocks]
-        return float(np.average(shares, weights=[block.store.n_sessions for block in self.blocks]))
+        return self._average([block.weighing.share for block in self.blocks])
+
+    @property
+    def span(self) -> Span:
+        """Where that share lies; the mean of the blocks' own, which is wider than that of all."""
+        spans = [block.weighing.span for block in self.blocks]
+        return self._average([low for low, _ in spans]), self._average([high for _, high in spans])
+
+    def _average(self, values: list[float]) -> float:
+        return float(np.average(values, weights=[block.store.n_sessions for block in self.blocks]))
 
     def scores(self, taught: Taught = ()) -> StoreScores:
         """Of all sequences, after sequences that people judged normal."""
@@ -214,4 +223,5 @@ def _calibrated(
         Nearest(known).distances(later.tokens, later.offsets),
         Rules(known).find(later.tokens, later.offsets),
         Rules(known.with_more(later)).left_out(),
+        Times.of(block, held_out),
     )[1]

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from logbert_engine.detection.evidence import evidence_of, places_left_out, sample_of, statistics_of
+from logbert_engine.data.sampling import part_of
+from logbert_engine.data.store import Store
+from logbert_engine.detection.evidence import (
+    evidence_of,
+    kept_ranks,
+    places_left_out,
+    sample_of,
+    statistics_of,
+)
 from logbert_engine.detection.rules import Findings, Rate
 from logbert_engine.detection.tails import misfits
 from logbert_engine.models.checkpoint import Calibration
@@ -19,6 +29,22 @@ SMALLEST_SURPRISAL = 1e-6
 """Nats; keeps the logarithm finite for sessions that the model knows by heart."""
 SMALLEST_DEVIATION = 1e-3
 KEPT_SCORES = 10_000
+
+
+@dataclass(frozen=True)
+class Times:
+    """When some sessions were."""
+
+    sequence: NDArray[np.int64]
+    """[n] which of the distinct sequences each is."""
+    part: NDArray[np.int64]
+    """[n] the part of time that it lies in."""
+
+    @classmethod
+    def of(cls, store: Store, sessions: NDArray[np.int64]) -> Self:
+        """Sessions of a store, their distinct sequences in ascending order."""
+        _, which = np.unique(store.sequence_of[sessions], return_inverse=True)
+        return cls(sequence=which.astype(np.int64), part=part_of(sessions, store.n_sessions))
 
 
 def log_surprisal(mean_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,6 +71,7 @@ def calibrate(
     statistics: Mapping[str, NDArray[np.float64]] | None = None,
     findings: Findings | None = None,
     rates: Mapping[str, Rate] | None = None,
+    when: Times | None = None,
 ) -> Calibration:
     """Fit median and robust deviation of the log surprisal of held-out sessions, and keep how their evidence lies.
 
@@ -58,6 +85,7 @@ def calibrate(
         statistics: name to values of each distinct sequence.
         findings: of rules that have not seen these sessions.
         rates: rule to how often it alarms on ordinary sessions.
+        when: the sessions were held out; None where they are independent.
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993 (modified z-scores).
     """
@@ -76,13 +104,16 @@ def calibrate(
     samples = {name: sample_of(values, counts) for name, values in (statistics or {}).items()}
     evidence: list[float] = []
     left_out: list[int] = []
+    parts: list[int] = []
     if statistics is not None and findings is not None:
         found = evidence_of(statistics, findings, samples, rates or {}).ordinary
         evidence = [-value for value in reversed(sample_of(-found, counts))]
         alone = evidence_of(statistics, findings, samples, rates or {}, among=True).ordinary
-        left_out = [
-            int(place) for place in sample_of(places_left_out(np.array(evidence), found, alone), counts)
-        ]
+        places = places_left_out(np.array(evidence), found, alone)
+        left_out = [int(place) for place in sample_of(places, counts)]
+        if when is not None:
+            oddest_first = np.argsort(places[when.sequence], kind="stable")[kept_ranks(sessions) - 1]
+            parts = [int(part) for part in when.part[oddest_first]]
     return Calibration(
         median=median,
         deviation=deviation,
@@ -93,6 +124,7 @@ def calibrate(
         rules={rule: (rate.alarms, rate.sessions) for rule, rate in (rates or {}).items()},
         evidence=evidence,
         left_out=left_out,
+        parts=parts,
         tails=misfits(samples),
     )
 
@@ -104,6 +136,7 @@ def calibrate_on(
     distances: NDArray[np.float64],
     findings: Findings,
     rates: Mapping[str, Rate],
+    when: Times,
 ) -> tuple[float, Calibration | None]:
     """Calibrate on held-out sessions as they were scored; unknown events are raised in place.
 
@@ -114,6 +147,7 @@ def calibrate_on(
         distances: of each sequence to the nearest ordinary bag that is not held out.
         findings: of rules that have not seen these sessions.
         rates: rule to how often it alarms on ordinary sessions.
+        when: the sessions were.
 
     Returns:
         The mean surprisal per event (nats; over views, and each session counts, identical ones too), and the
@@ -129,7 +163,7 @@ def calibrate_on(
     if not math.isfinite(loss):
         return loss, None
     means = np.mean([surprisals.means() for surprisals in found.values()], axis=0)
-    return loss, calibrate(means, counts, highest, statistics_of(found, distances), findings, rates)
+    return loss, calibrate(means, counts, highest, statistics_of(found, distances), findings, rates, when)
 
 
 def _rounded_up(score: float) -> float:

@@ -18,7 +18,7 @@ from logbert_engine.detection.adapting import Adapted, adapt
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.operating import operate, true_answers
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
-from logbert_engine.evaluation.comparison import Comparison, compare
+from logbert_engine.evaluation.comparison import Comparison, Expected, compare
 from logbert_engine.evaluation.detections import Detector, Sample, sample_of
 from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
 from logbert_engine.evaluation.manifest import manifest_of
@@ -136,6 +136,12 @@ def evaluate(
         detectors,
         data=", ".join(map(str, inputs)),
         copies=copies,
+        expected=Expected(
+            share=weighing.share,
+            low=weighing.span[0],
+            high=weighing.span[1],
+            held_out=record.calibration.sessions,
+        ),
         excluded={
             "without a label": store.n_sessions - len(labelled),
             "could not be used": store.rejected,

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from logbert_engine.detection.intervals import Span, effective_sessions, share_span
 from logbert_engine.detection.rules import Findings, Rate
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.surprisal import Surprisals
@@ -102,10 +103,14 @@ def sample_of(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[fl
     """Sorted values that occur ``counts`` times each; of more than ``KEPT`` a sample at even steps, with the ends."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(counts[order])
-    sessions = int(reached[-1])
+    return [float(value) for value in values[order][np.searchsorted(reached, kept_ranks(int(reached[-1])))]]
+
+
+def kept_ranks(sessions: int) -> NDArray[np.int64]:
+    """Which of so many are kept, counted from 1: at most ``KEPT`` at even steps, the last always."""
     kept = min(sessions, KEPT)
-    ranks = -(-np.arange(1, kept + 1) * sessions // kept)  # rounded up, in whole numbers
-    return [float(value) for value in values[order][np.searchsorted(reached, ranks)]]
+    found: NDArray[np.int64] = -(-np.arange(1, kept + 1) * sessions // kept)  # rounded up, in whole numbers
+    return found
 
 
 def p_values(
@@ -295,6 +300,8 @@ class Limit:
     share: float
     """The share of ordinary sessions that alarms by both, with the held-out ones each left out in turn: on the safe
     side, (1 + alarms) / (n + 1) and what the rules alarm on, as far as the budget goes that the alarms keep."""
+    span: Span
+    """Where that share lies, as far as so many held-out sessions can tell."""
 
     def alarms(self, calibration: Calibration, evidence: Evidence) -> NDArray[np.bool_]:
         """[U] whether each sequence alarms."""
@@ -322,13 +329,17 @@ def limit_of(calibration: Calibration, budget: float) -> Limit:
     rates = _rates(calibration)
     rules = []
     for rule in decisive(rates, n):
-        alarms = rates[rule].alarms / rates[rule].sessions
-        if cost + alarms <= most:
+        each = rates[rule].alarms / rates[rule].sessions
+        if cost + each <= most:
             rules.append(rule)
-            cost += alarms
+            cost += each
     left = (budget - cost) / step
     allowed = max(0, math.floor(left + 1e-9))
     limit = max(1, calibration.left_out[allowed] - 1) if allowed < n else n + 1
-    told = max(1, bisect_right(calibration.left_out, limit))
+    alarms = bisect_right(calibration.left_out, limit)
+    told = max(1, alarms)
     share = min(budget, (1 + told) * step + cost) if told <= left + 1e-9 else told * step + cost
-    return Limit(rules=rules, rate=limit / (n + 1), share=min(1.0, share))
+    expected = min(1.0, alarms / n + cost) if n else 1.0
+    sessions = effective_sessions(calibration.parts, math.ceil(expected * n)) if calibration.parts else n
+    span = share_span(expected * sessions, sessions)
+    return Limit(rules=rules, rate=limit / (n + 1), share=min(1.0, share), span=span)

@@ -20,6 +20,7 @@ from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.drift import drift_of
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.explaining import Explained, explain
+from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.detection.tails import tails_in_words
@@ -66,6 +67,9 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     budget: float | None
     false_alarm_rate: float
     """Share of ordinary sessions that alarm, by the held-out ones: (1 + above) / (n + 1)."""
+    false_alarm_span: Span | None = None
+    """Where that share lies with a probability of 95%, as far as the held-out sessions can tell; None with a
+    threshold."""
     silenced: int = 0
     """Sessions that would alarm but for a verdict."""
     components: dict[str, int]
@@ -140,7 +144,8 @@ def infer(
     )
     weighing: Weighing | Adapted = Weighing(record, store, surprisals, budget or DEFAULT_BUDGET)
     scores = weighing.scores(judged.taught())
-    alarms, odd, rate = scores.alarms, ranking(scores.evidence, scores.alarms), weighing.share
+    alarms, odd = scores.alarms, ranking(scores.evidence, scores.alarms)
+    rate, span = weighing.share, weighing.span if threshold is None else None
     if threshold is not None:
         alarms, odd = scores.score > threshold, scores.score
         rate = false_alarm_rate(record.calibration, threshold)
@@ -159,7 +164,8 @@ def infer(
         weighing = adapt(model, record, store, compute, budget, say)
         adaptation = Adaptation(blocks=len(weighing.blocks), learnt=weighing.learnt, alarms_before=before)
         store, record, scores = weighing.store, weighing.record, weighing.scores(judged.taught())
-        alarms, odd, rate = scores.alarms, ranking(scores.evidence, scores.alarms), weighing.share
+        alarms, odd = scores.alarms, ranking(scores.evidence, scores.alarms)
+        rate, span = weighing.share, weighing.span
     assert record.calibration is not None
     limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     tally = _Tally()
@@ -184,6 +190,7 @@ def infer(
         threshold=threshold,
         budget=budget,
         false_alarm_rate=rate,
+        false_alarm_span=span,
         components=dict(tally.components.most_common()),
         calibration_sessions=record.calibration.sessions,
         mean=float(by_session.mean()),

@@ -22,6 +22,7 @@ from logbert_engine.detection.evidence import (
     limit_of,
     statistics_of,
 )
+from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.detection.teaching import Taught, learn, passed_over
@@ -182,6 +183,11 @@ class Weighing:
     def share(self) -> float:
         """Share of ordinary sessions that alarms, by the held-out ones."""
         return self.limit.share
+
+    @property
+    def span(self) -> Span:
+        """Where that share lies, as far as the held-out sessions can tell."""
+        return self.limit.span
 
     def scores(self, taught: Taught = ()) -> StoreScores:
         """What it all comes to.

@@ -62,6 +62,17 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Sessions left out of every slice, by the reason in words."""
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """How many ordinary sessions should alarm, by those that were held out from training."""
+
+    share: float
+    low: float
+    """Lowest and highest that so few held-out sessions leave open, with a probability of 95%."""
+    high: float
+    held_out: int
+    """Sessions."""
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of an evaluation."""
 
@@ -74,6 +85,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the model's F1 on all sessions is above that of the best rule."""
     sentence: str
     """The same in words, and whether the intervals tell them apart."""
+    expected: Expected | None = None
+    """False alarms of the model; None where it was not calibrated."""
     slices: list[SliceFigures]
     resamples: int
     level: float
@@ -99,6 +112,7 @@ def compare(
     *,
     data: str,
     copies: int = 0,
+    expected: Expected | None = None,
     excluded: Mapping[str, int] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -112,6 +126,7 @@ def compare(
         detectors: the first model among them is compared with the floor.
         data: name of the data, for readers.
         copies: anomalies with the very events of an ordinary session of training.
+        expected: false alarms of the first model.
         excluded: sessions that are not in the sample (without a label, unreadable), by the reason in words.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -164,6 +179,7 @@ def compare(
         best_floor=best,
         floor_beaten=beaten,
         sentence=sentence,
+        expected=expected,
         slices=found,
         resamples=resamples,
         level=LEVEL,

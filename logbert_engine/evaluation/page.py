@@ -11,7 +11,16 @@ from logbert_engine.evaluation.comparison import Comparison, Row, SliceFigures
 from logbert_engine.evaluation.curves import threshold_of
 from logbert_engine.evaluation.detections import Detector, Sample
 from logbert_engine.evaluation.manifest import Manifest
-from logbert_engine.evaluation.wording import amount, copies, figure, left_out, rate, rate_span, span
+from logbert_engine.evaluation.wording import (
+    amount,
+    copies,
+    false_alarms,
+    figure,
+    left_out,
+    rate,
+    rate_span,
+    span,
+)
 
 _STYLE = Path(__file__).with_name("page.css")
 
@@ -102,7 +111,9 @@ def _about(comparison: Comparison) -> str:
 
 def _verdict(comparison: Comparison) -> str:
     word = "yes" if comparison.floor_beaten else "no"
-    return f'<div class="verdict {word}"><strong>floor beaten: {word}</strong>{escape(comparison.sentence)}</div>'
+    told = f"<br>{escape(false_alarms(comparison))}" if false_alarms(comparison) else ""
+    words = f"<strong>floor beaten: {word}</strong>{escape(comparison.sentence)}{told}"
+    return f'<div class="verdict {word}">{words}</div>'
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, str, Iterable[str]]]) -> str:

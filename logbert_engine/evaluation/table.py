@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logbert_engine.evaluation.comparison import Comparison, Row, SliceFigures
-from logbert_engine.evaluation.wording import amount, copies, figure, left_out, rate, rate_span, span
+from logbert_engine.evaluation.wording import (
+    amount,
+    copies,
+    false_alarms,
+    figure,
+    left_out,
+    rate,
+    rate_span,
+    span,
+)
 
 WIDTH = 100
 _NAME = 23
@@ -28,6 +37,7 @@ def table(comparison: Comparison) -> list[str]:
         "",
         f"floor beaten: {floor}",
         *wrapped(comparison.sentence),
+        *(wrapped(false_alarms(comparison)) if false_alarms(comparison) else []),
         "",
         "oracle F1, optimistic: the threshold is chosen by the labels, so nobody gets it in use",
         *(_line(row.detector, [figure(row.figures.oracle_f1)], [7]) for row in whole.rows),

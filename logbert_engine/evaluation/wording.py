@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from logbert_engine.evaluation.bootstrap import Interval
 
 if TYPE_CHECKING:
-    from logbert_engine.evaluation.comparison import Data
+    from logbert_engine.evaluation.comparison import Comparison, Data
 
 UNDEFINED = "–"
 LEAST_COPIES = 0.01
@@ -68,6 +68,20 @@ def copies(data: Data) -> str:
     return (
         f"{data.copies:,} of the {data.anomalies:,} anomalies ({data.copies / data.anomalies:.0%}) hold the very "
         "events of an ordinary session of training, in the same order: by its events no detector tells them apart"
+    )
+
+
+def false_alarms(comparison: Comparison) -> str:
+    """Whether as many ordinary sessions alarm as calibration expects; empty without a calibration."""
+    expected = comparison.expected
+    found = comparison.row(comparison.model).figures.false_alarm_rate
+    if expected is None or found is None:
+        return ""
+    where = "above" if found > expected.high else "below" if found < expected.low else "within"
+    return (
+        f"false alarms: {rate(found)} of the normal sessions here; {rate(expected.share)} were expected by the "
+        f"{expected.held_out:,} held out from training, {rate_span(Interval(expected.low, expected.high))} with 95% "
+        f"confidence: {where}"
     )
 
 

@@ -68,6 +68,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     p-values."""
     left_out: list[int] = []
     """Sorted: in which place each stands among the others where those alone judge it; 1 is the oddest."""
+    parts: list[int] = []
+    """The part of time that each of ``left_out`` lies in; empty where they are taken for independent."""
     tails: dict[str, float] = {}
     """Statistic to how badly an exponential law fits its tail, where there are enough values to tell."""
 

@@ -12,6 +12,7 @@ from logbert_engine.data.batches import Pieces, pieces_of
 from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.sampling import Split, stage_sample
 from logbert_engine.data.store import Store
+from logbert_engine.detection.calibration import Times
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.models.device import Compute
@@ -67,6 +68,11 @@ class RunContext:
     def valid_normals(self) -> Normals:
         """The validation sample."""
         return normals_of(self.store, self.split.valid, self.vocabulary.lookup(self.store.events))
+
+    @cached_property
+    def valid_times(self) -> Times:
+        """When the sessions of the validation sample were."""
+        return Times.of(self.store, self.split.valid)
 
     @cached_property
     def rules(self) -> tuple[Findings, dict[str, Rate]]:

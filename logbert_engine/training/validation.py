@@ -54,7 +54,7 @@ def validate(
     counts = counts[next(iter(found.values())).sequence]
     unknown = {view: scorer.unknown(surprisals) for view, surprisals in found.items()}
     findings, rates = context.rules
-    return calibrate_on(found, unknown, counts, context.distances, findings, rates)
+    return calibrate_on(found, unknown, counts, context.distances, findings, rates, context.valid_times)
 
 
 def _score(context: RunContext, scorer: Scorer, pieces: Pieces, view: View) -> Surprisals:

@@ -132,10 +132,13 @@ def test_the_command_prints_the_table_and_writes_the_page(
     assert main([*words, "--html", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out
     assert "floor beaten: no" in said
+    assert "were expected by the" in said
     assert max(map(len, said.splitlines()[2:-1])) <= 100
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["floor_beaten"] is False
+    found = json.loads(capsys.readouterr().out)
+    assert found["floor_beaten"] is False
+    assert 0 <= found["expected"]["low"] < found["expected"]["share"] < found["expected"]["high"] <= 1
 
 
 @pytest.mark.parametrize("wrong", [["--normal-weight", "0"], ["--alert-budget", "2"], ["--input", "nowhere"]])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from logbert_engine.evaluation.bootstrap import MEASURES
-from logbert_engine.evaluation.comparison import compare, decode, encode
+from logbert_engine.evaluation.comparison import Expected, compare, decode, encode
 from logbert_engine.evaluation.detections import Detector, sample_of
 from logbert_engine.evaluation.metrics import evaluate_on
+from logbert_engine.evaluation.page import render_page
 from logbert_engine.evaluation.table import WIDTH, table
-from logbert_engine.evaluation.wording import amount, figure, rate
+from logbert_engine.evaluation.wording import amount, false_alarms, figure, rate
 from logbert_engine.protocol.errors import EvaluationError
 from tests.evaluation.conftest import Draw
 
@@ -90,6 +91,25 @@ def test_a_model_that_the_floor_equals_or_passes_has_not_beaten_it() -> None:
     assert not below.floor_beaten
     assert below.sentence.endswith(": below")
     assert "floor beaten: no" in table(below)
+
+
+@pytest.mark.parametrize(
+    ("false", "where"), [(5, "within"), (0, "below"), (40, "above")], ids=["within", "below", "above"]
+)
+def test_false_alarms_stand_beside_what_calibration_expects(false: int, where: str) -> None:
+    sample = sample_of(np.array([1] * 10 + [0] * 1000, dtype=np.int8), np.arange(1010))
+    model = alarms("LogBERT", "model", [True] * (10 + false) + [False] * (1000 - false))
+    expected = Expected(share=0.005, low=0.001, high=0.012, held_out=2400)
+    found = compare(sample, [model], data="made", resamples=20, expected=expected)
+    told = false_alarms(found)
+    assert told.startswith(
+        f"false alarms: {rate(false / 1000)} of the normal sessions here; 0.5% were expected"
+    )
+    assert "2,400 held out from training, 0.1–1.2% with 95% confidence" in told
+    assert told.endswith(f": {where}")
+    assert told in " ".join(table(found))
+    assert told in render_page(found, sample, [model])
+    assert false_alarms(compare(sample, [model], data="made", resamples=20)) == ""
 
 
 def test_without_anomalies_or_floor_nothing_is_beaten() -> None:

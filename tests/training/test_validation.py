@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from logbert_engine.data.normals import normals_of
-from logbert_engine.data.sampling import Split
+from logbert_engine.data.sampling import Split, part_of
 from logbert_engine.data.store import Store
 from logbert_engine.detection.evidence import evidence_of, places_left_out, statistics_of
 from logbert_engine.detection.nearest import Nearest
@@ -137,6 +137,8 @@ def test_the_calibration_is_that_of_the_held_out_sessions_as_inference_scores_th
     np.testing.assert_allclose(np.sort(weighed), calibration.evidence, rtol=0.05)
     places = np.sort(places_left_out(np.sort(weighed), weighed, alone))
     np.testing.assert_allclose(places, calibration.left_out, atol=2)
+    parts = part_of(context.split.valid, store.n_sessions)
+    assert sorted(calibration.parts) == sorted(parts.tolist())
 
 
 def test_with_a_centre_the_calibration_has_the_distances_as_inference_finds_them(
