@@ -204,6 +204,8 @@ def _options(spec: InferSpec) -> list[str]:
         words.append(f"--alert-budget={spec.alert_budget!r}")
     elif spec.threshold is not None:
         words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
+    if spec.adapt:
+        words.append("--adapt")
     return [*words, "--input", *inputs]
 
 

@@ -48,8 +48,8 @@ class Drift:
         return (
             f"the calibration does not hold for these sessions: {self.low:.1%} of them are as odd as {LOW:.0%} of "
             f"ordinary ones were, and {self.alarms:.1%} alarm, not {self.budget:.2%}.{why} Unless so many really are "
-            "anomalies, the logs have changed since: train on recent sessions, or judge the top of the list, which "
-            "teaches what is ordinary now."
+            "anomalies, the logs have changed since: adapt to them (--adapt), train on recent sessions, or judge the "
+            "top of the list, which teaches what is ordinary now."
         )
 
 

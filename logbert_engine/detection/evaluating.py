@@ -147,7 +147,9 @@ def evaluate(
             "could not be used": store.rejected,
         },
         seed=seed,
-        manifest=manifest_of(files, found, split=checked, seed=seed, budget=budget),
+        manifest=manifest_of(
+            files, found, split=checked, seed=seed, budget=budget, adapting=adapting, operator=operator
+        ),
         report=lambda done, total: say("comparing", done, total),
     )
     return Evaluation(comparison=comparison, sample=sample, detectors=detectors)

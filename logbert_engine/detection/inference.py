@@ -81,7 +81,7 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     highest: float
     rejected: int
     drift: str = ""
-    """Why the calibration does not hold for these sessions; empty where it does."""
+    """Why the calibration, adapted where it was to be, does not hold for these sessions; empty where it does."""
     adapted: Adaptation | None = None
     """What was learnt from these sessions; None where nothing was to be."""
     tails: str = ""
@@ -149,14 +149,6 @@ def infer(
     if threshold is not None:
         alarms, odd = scores.score > threshold, scores.score
         rate = false_alarm_rate(record.calibration, threshold)
-    drift = drift_of(
-        scores.p,
-        alarms,
-        scores.findings.fires("unseen"),
-        np.asarray(store.counts),
-        Rate(*record.calibration.rules["unseen"]).upper if "unseen" in record.calibration.rules else 0.0,
-        rate,
-    )
     adaptation = None
     if adapting:
         assert budget is not None
@@ -167,6 +159,14 @@ def infer(
         alarms, odd = scores.alarms, ranking(scores.evidence, scores.alarms)
         rate, span = weighing.share, weighing.span
     assert record.calibration is not None
+    drift = drift_of(
+        scores.p,
+        alarms,
+        scores.findings.fires("unseen"),
+        np.asarray(store.counts),
+        Rate(*record.calibration.rules["unseen"]).upper if "unseen" in record.calibration.rules else 0.0,
+        rate,
+    )
     limits = Limits(alarms=alarms, odd=odd, threshold=threshold, budget=budget)
     tally = _Tally()
     say("writing", 0, store.n_sessions)

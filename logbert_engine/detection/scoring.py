@@ -36,8 +36,9 @@ from logbert_engine.protocol.errors import CheckpointError
 EXPECTED = 5
 """Likeliest events kept for each position."""
 _UNKNOWN = 51
-MOST_UNKNOWN = 0.5
-"""Share of the sessions of which a checkpoint may not know most events before it counts as one of other logs."""
+NEARLY_ALL = 0.9
+"""Share of a session's events that are unknown, and of the sessions of which that holds, above which a checkpoint
+counts as one of other logs. Logs that have changed much keep below it, and ``detection.drift`` tells of them."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ def check_vocabulary(record: ModelRecord, store: Store, *, allow_unknown: bool) 
     """Refuse a checkpoint that was plainly trained on other logs.
 
     Raises:
-        CheckpointError: in most sessions it does not know half of the events or more.
+        CheckpointError: in nearly all sessions it knows hardly an event.
     """
     unknown = record.vocabulary.lookup(store.events) == UNK
     strange = np.add.reduceat(unknown[store.tokens].astype(np.int64), store.offsets[:-1])
-    mostly = strange * 2 >= store.lengths
-    share = float(store.counts[mostly].sum() / store.n_sessions)
-    if share > MOST_UNKNOWN and not allow_unknown:
+    foreign = strange >= NEARLY_ALL * store.lengths
+    share = float(store.counts[foreign].sum() / store.n_sessions)
+    if share > NEARLY_ALL and not allow_unknown:
         raise CheckpointError(
-            f"the checkpoint has another vocabulary: of {share:.0%} of the sessions of this input it does not know "
-            f"most events ({int(unknown.sum())} of {len(unknown)} event ids). Use one trained on these logs; "
-            "where they have changed since, --adapt; or --allow-unknown to score them all the same."
+            f"the checkpoint has another vocabulary: in {share:.0%} of the sessions of this input it knows hardly "
+            f"an event ({int(unknown.sum())} of {len(unknown)} event ids are new to it). Use one trained on these "
+            "logs; where they have changed since, --adapt; or --allow-unknown to score them all the same."
         )
 
 

@@ -30,6 +30,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None = None
     """Share of ordinary sessions that may alarm."""
     threshold: float | None = None
+    adapting: bool = False
+    """Whether the model adapted to the inputs first."""
+    operator: int = 0
+    """Answers of a simulated operator."""
     versions: dict[str, str] = {}
 
 
@@ -41,6 +45,8 @@ def manifest_of(
     seed: int,
     budget: float | None = None,
     threshold: float | None = None,
+    adapting: bool = False,
+    operator: int = 0,
 ) -> Manifest:
     """Hash what an evaluation is made from.
 
@@ -51,6 +57,8 @@ def manifest_of(
         seed: of the bootstrap and of whatever else was drawn.
         budget: share of ordinary sessions that may alarm.
         threshold: of the score.
+        adapting: whether the model adapted to the inputs first.
+        operator: answers of a simulated operator.
 
     Raises:
         DataError: a file cannot be read.
@@ -64,6 +72,8 @@ def manifest_of(
         seed=seed,
         budget=budget,
         threshold=threshold,
+        adapting=adapting,
+        operator=operator,
         versions={"logbert-engine": __version__, **{name: _version(name) for name in PACKAGES}},
     )
 
@@ -81,7 +91,7 @@ def check(manifest_a: Manifest, manifest_b: Manifest) -> list[str]:
             differs.append(f"input {name} has other content: {a[name][:12]}… against {b[name][:12]}…")
     if manifest_a.checkpoint != manifest_b.checkpoint:
         differs.append(f"checkpoint: {manifest_a.checkpoint[:12]}… against {manifest_b.checkpoint[:12]}…")
-    for field in ("split", "seed", "budget", "threshold"):
+    for field in ("split", "seed", "budget", "threshold", "adapting", "operator"):
         one, other = getattr(manifest_a, field), getattr(manifest_b, field)
         if one != other:
             differs.append(f"{field}: {_told(one)} against {_told(other)}")

@@ -281,6 +281,8 @@ class InferSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
     threshold: float | None = None
     alert_budget: float | None = None
     """A share, 0.005 for 0.5%."""
+    adapt: bool = False
+    """Adapt to the sessions first, as ``infer --adapt`` does."""
     device: Literal["auto", "cpu", "mps", "cuda"] = "auto"
 
 

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Button, Input, Label
+from textual.widgets import Button, Checkbox, Input, Label
 
 from logbert_engine.protocol.messages import CheckpointInfo, InferSpec
 from logbert_tui.figures import loss
@@ -109,7 +109,13 @@ class InferenceForm(FieldForm):
         with Horizontal():
             yield Label("alarm at", classes="name")
             yield TextField(DEFAULT_ALARM, id="alarm", compact=True)
-            yield Label(" score, or share as 0.5%", classes="hint")
+            yield Label(" share, or a score as 2.0", classes="hint")
+            yield Checkbox(
+                "adapt",
+                id="adapt",
+                compact=True,
+                tooltip="Logs that changed: learn first, without labels, which new events are ordinary now.",
+            )
             yield Button("Score", id="start", compact=True)
 
     def offer(self, run_dir: str, checkpoints: Sequence[CheckpointInfo], taken: set[str], data: str) -> None:
@@ -135,6 +141,7 @@ class InferenceForm(FieldForm):
             self.query_one("#output", Input).value,
             self.query_one("#alarm", Input).value,
             home,
+            adapt=self.query_one("#adapt", Checkbox).value,
         )
 
     def busy(self, is_busy: bool) -> None:

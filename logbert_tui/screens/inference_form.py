@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import CheckpointInfo, InferSpec
 
-DEFAULT_ALARM = "2.0"
+DEFAULT_ALARM = "0.1%"
 RESULTS_FOLDER = "results"
 _ENDINGS = re.compile(r"(\.jsonl?|\.ndjson)?(\.gz)?$")
 
@@ -86,7 +86,9 @@ def default_output(
     return path
 
 
-def make_spec(checkpoint: str, inputs: str, output: str, alarm: str, home: str = "") -> InferSpec:
+def make_spec(
+    checkpoint: str, inputs: str, output: str, alarm: str, home: str = "", *, adapt: bool = False
+) -> InferSpec:
     """The inference that the form describes.
 
     Raises:
@@ -99,10 +101,16 @@ def make_spec(checkpoint: str, inputs: str, output: str, alarm: str, home: str =
     if not output.strip():
         raise LogbertError("There is no output: name the file that the results go to.")
     threshold, budget = parse_alarm(alarm)
+    if adapt and threshold is not None:
+        raise LogbertError(
+            f"Adapting calibrates anew, so the score {alarm.strip()} means nothing then: write a share such as 0.1%, "
+            "or switch adapt off."
+        )
     return InferSpec(
         checkpoint=checkpoint,
         inputs=parse_inputs(inputs, home),
         output=absolute(output.strip(), home),
         threshold=threshold,
         alert_budget=budget,
+        adapt=adapt,
     )

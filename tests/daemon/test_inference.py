@@ -69,6 +69,16 @@ async def test_a_budget_is_passed_on_in_place_of_a_threshold(engine, follow, spe
     await follower.client.call("start_inference", spec)
     await follower.until(lambda: ended(follower))
     assert "--alert-budget=0.005" in progress(follower)[-1].message
+    assert "--adapt" not in progress(follower)[-1].message
+
+
+async def test_adapting_is_passed_on(engine, follow, spec):
+    engine.inferences = Inferences([sys.executable, "-c", SCORES])
+    follower = await follow()
+    spec.adapt = True
+    await follower.client.call("start_inference", spec)
+    await follower.until(lambda: ended(follower))
+    assert progress(follower)[-1].message.endswith(" --adapt --input /in")
 
 
 async def test_a_cancelled_inference_ends(engine, follow, spec):

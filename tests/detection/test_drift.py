@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbert_engine.data.contract import EventId
+from logbert_engine.detection.adapting import SMALLEST_BLOCK
 from logbert_engine.detection.drift import LEAST_SESSIONS, Drift, drift_of
 from logbert_engine.detection.inference import infer
 
@@ -80,3 +81,17 @@ def test_infer_says_when_the_logs_have_changed(
     assert bool(summary.drift) == new
     if new:
         assert "100.0% of the sessions hold an event that training never saw" in summary.drift
+        assert "--adapt" in summary.drift
+
+
+def test_after_adapting_the_banner_is_that_of_what_was_adapted(
+    checkpoint: Path, write: Write, ordinary: list[list[EventId]], tmp_path: Path
+) -> None:
+    later = [[*events, "new"] for events in ordinary * 8]
+    input_ = write("sessions/preprocessed_logs_2025-04-03.json", later)
+    assert len(later) > SMALLEST_BLOCK
+    summary = infer(checkpoint, [input_], tmp_path / "results.json", adapting=True)
+    assert summary.adapted is not None
+    assert summary.adapted.learnt == ["new"]
+    assert summary.adapted.alarms_before == len(later)
+    assert summary.drift == ""

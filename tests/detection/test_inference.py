@@ -321,7 +321,7 @@ def test_an_exported_folder_scores_as_its_model_file_does(
 def test_other_logs_are_refused_and_nothing_is_written(
     checkpoint: Path, write: Write, tmp_path: Path
 ) -> None:
-    file = write("sessions/preprocessed_logs_2025-04-03.json", [["a", "b"], ["c", 0]])
+    file = write("sessions/preprocessed_logs_2025-04-03.json", [["a", "b"], ["c", "d"]])
     output = tmp_path / "results.json"
     with pytest.raises(CheckpointError, match="another vocabulary"):
         infer(checkpoint, [file], output)

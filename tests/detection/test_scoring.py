@@ -83,11 +83,11 @@ def test_a_checkpoint_without_a_calibration_scores_nothing(
 
 
 def test_a_checkpoint_of_other_logs_is_refused_unless_asked_for(record: ModelRecord, write: Write) -> None:
-    other = opened(write, [["a", "b", 0], ["c"] * 3, ["E1"]])
-    with pytest.raises(CheckpointError, match=r"another vocabulary.*67%.*3 of 5 event ids.*--allow-unknown"):
+    other = opened(write, [["a", "b"], ["c"] * 3, ["d", "a"]])
+    with pytest.raises(CheckpointError, match=r"another vocabulary.*100%.*4 of 4 event ids.*--allow-unknown"):
         check_vocabulary(record, other, allow_unknown=False)
     check_vocabulary(record, other, allow_unknown=True)
 
 
 def test_a_few_new_events_are_no_other_vocabulary(record: ModelRecord, write: Write) -> None:
-    check_vocabulary(record, opened(write, [["new", 0], ["E1"]]), allow_unknown=False)
+    check_vocabulary(record, opened(write, [["new", 0], ["new"], ["E1"]]), allow_unknown=False)

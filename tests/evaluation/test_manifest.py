@@ -37,7 +37,7 @@ def test_check_names_all_that_differs(tmp_path: Path) -> None:
     one = manifest_of(data, model, split="later", seed=0, budget=0.001)
     written(tmp_path / "data", a="changed")
     written(tmp_path / "run", model="other")
-    other = manifest_of([data[0]], model, split="random", seed=1, threshold=2.0)
+    other = manifest_of([data[0]], model, split="random", seed=1, threshold=2.0, adapting=True, operator=20)
     other = msgspec.structs.replace(other, versions={**one.versions, "torch": "1.0"})
     told = check(one, other)
     assert [line.split(":")[0] for line in told] == [
@@ -48,6 +48,8 @@ def test_check_names_all_that_differs(tmp_path: Path) -> None:
         "seed",
         "budget",
         "threshold",
+        "adapting",
+        "operator",
         "version of torch",
     ]
     assert "budget: 0.001 against none" in told

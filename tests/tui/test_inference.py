@@ -40,7 +40,7 @@ words = dict(word.split("=", 1) for word in sys.argv if "=" in word)
 output = pathlib.Path(words["--output"])
 output.parent.mkdir(parents=True, exist_ok=True)
 record = {"session_id": "fresh", "anomaly_score": 3.5, "is_anomaly": True, "surprisal": 1.0, "length": 2}
-output.write_text(json.dumps([{**record, "threshold": float(words["--threshold"]), "reason": "just scored"}]))
+output.write_text(json.dumps([{**record, "budget": float(words["--alert-budget"]), "reason": "just scored"}]))
 print(json.dumps({"state": "finished", "message": "done"}))
 """
 WAITING = """
@@ -48,6 +48,9 @@ import json, signal
 print(json.dumps({"phase": "scoring", "done": 30, "total": 120}), flush=True)
 signal.pause()
 """
+ADAPTING = (
+    "import sys; sys.exit('logbert-engine: ' + ('adapting.' if '--adapt' in sys.argv else 'as it is.'))"
+)
 FAILING = "import sys; sys.exit('logbert-engine: the checkpoint is of another vocabulary.')"
 TOTAL = 1234
 NEAREST = Nearest(
@@ -170,7 +173,8 @@ async def test_the_latest_results_are_shown_ranked_without_scoring_again(
         assert "✗" in first
         assert "expected E5" in first
         assert "stage_2_100pct, best model" in whole
-        assert "2.0" in whole
+        assert "0.1%" in whole
+        assert "adapt" in whole
 
 
 async def test_every_column_stands_under_its_title(engine: Engine, run: RunLayout, results: Path) -> None:
@@ -340,6 +344,16 @@ async def test_a_failed_inference_says_why_in_one_sentence(engine: Engine, run: 
     async with on_inference(run, (100, 30)) as pilot:
         await pilot.press("ctrl+s")
         await until_text(pilot, "The inference failed: the checkpoint is of another vocabulary.")
+
+
+async def test_the_switch_says_whether_to_adapt(engine: Engine, run: RunLayout) -> None:
+    engine.inferences = Inferences([sys.executable, "-c", ADAPTING])
+    async with on_inference(run, (80, 24)) as pilot:
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "The inference failed: as it is.")
+        pilot.app.screen.query_one("#adapt").focus()
+        await pilot.press("space", "ctrl+s")
+        await until_text(pilot, "The inference failed: adapting.")
 
 
 async def test_a_field_that_cannot_be_understood_is_named_before_anything_starts(

@@ -45,6 +45,13 @@ def test_the_output_is_named_after_its_input_and_never_replaces_other_results() 
         make_spec("", "/a", "/b", "2.0")
 
 
+def test_adapting_needs_a_share() -> None:
+    assert make_spec("/c", "/a", "/b", "0.5%", adapt=True).adapt
+    assert not make_spec("/c", "/a", "/b", "0.5%").adapt
+    with pytest.raises(LogbertError, match=r"the score 2\.0 means nothing.*switch adapt off"):
+        make_spec("/c", "/a", "/b", "2.0", adapt=True)
+
+
 def test_no_peak_is_lost_however_narrow_the_strip() -> None:
     surprisals = [0.1] * 1000
     surprisals[617] = 9.0
