@@ -235,12 +235,17 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
 
 
 def _vocabulary(run: RunLayout, config: RunConfig, sizes: Encoder, store: Store, used: Split) -> Vocabulary:
-    """The first complete stage's vocabulary, else the events of all training sessions."""
+    """The first complete stage's vocabulary, else the events of all sessions of the run.
+
+    Also of those that are held out: to people, and to the rules, their events are as ordinary as the others. Without
+    rows of their own all of them would be one unknown event, and the share of ordinary sessions with such an event
+    would depend on which sessions happen to be held out.
+    """
     done = [run.stage(plan.name) for plan in plan_stages(config.stages) if complete(run.stage(plan.name))]
     if done:
         return read_record(done[-1].best).vocabulary
     seen = np.zeros(len(store.events), dtype=np.bool_)
-    for sequence in np.unique(store.sequence_of[used.train]):
+    for sequence in np.unique(store.sequence_of[np.concatenate((used.train, used.valid))]):
         seen[store.sequence(int(sequence))] = True
     return Vocabulary(events=[store.events[i] for i in np.flatnonzero(seen)], reserved=sizes.reserved_events)
 
