@@ -38,6 +38,8 @@ KEPT = 10_000
 """Most values kept of a statistic: a sample at even steps, the highest always among them."""
 _TAIL = 0.1
 """Share of the ordinary sessions, those furthest out, that the tail is read from."""
+_INDEX = 2.0
+"""Of the Pareto law that the tail follows further out than every ordinary session."""
 _MORE_UNSEEN = 0.1
 """Each further unseen event makes a session ten times as odd; it orders the list, alarms do not depend on it."""
 _CLOSE = 1e-5
@@ -119,8 +121,10 @@ def p_values(
     """Conformal p-values, and above the upper tenth of the ordinary values an exponential tail.
 
     Means and maxima of surprisals, negative logarithms of probabilities, fall off about exponentially; the tail
-    serves to weigh statistics against one another further out than ordinary values can tell. Alarms do not rest on
-    it: they go by where the evidence lies among that of the ordinary sessions.
+    serves to weigh statistics against one another further out than ordinary values can tell. Below their resolution,
+    1/(n + 1), it falls off as slowly as a Pareto law, so that a statistic that hardly varies among ordinary sessions
+    does not outweigh all others once it does. Alarms do not rest on the tail: they go by where the evidence lies
+    among that of the ordinary sessions.
 
     Args:
         ordinary: [n] sorted.
@@ -146,7 +150,12 @@ def _exponents(
     beyond_start = (ordinary[n - far :] - start).sum() - (over if among else 0.0)
     scale = np.maximum(beyond_start / far, _NARROWEST)
     beyond = np.log10((far + 1) / (n + 1)) - over / scale * np.log10(np.e)
-    found: NDArray[np.float64] = np.where(values > start + _CLOSE, beyond, np.log10(p))
+    exponential = np.where(values > start + _CLOSE, beyond, np.log10(p))
+    resolution = -np.log10(n + 1)
+    below = np.maximum(resolution - exponential, 0.0)
+    found: NDArray[np.float64] = np.where(
+        below > 0, resolution - _INDEX * np.log10(1 + below / _INDEX), exponential
+    )
     return found
 
 

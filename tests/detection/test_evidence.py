@@ -60,8 +60,25 @@ def test_in_the_tail_p_values_fall_as_the_values_do(spread: float) -> None:
     found = p_values(ordinary, far)
     assert (np.diff(found) < 0).all()
     assert found[-1] > 0
-    near = far <= 12 * spread
+    near = far <= 9 * spread  # as far as 20,000 can tell
     assert np.log(found[near]) == pytest.approx(-far[near] / spread, rel=0.05)
+
+
+def test_further_out_than_all_ordinary_values_p_values_fall_as_a_pareto_law_does() -> None:
+    ordinary = np.sort(np.random.default_rng(3).exponential(1.0, 20_000))
+    at, twice_as_far = p_values(ordinary, np.array([1e4, 2e4]))
+    assert at / twice_as_far == pytest.approx(4.0, rel=0.01), "its index is 2"
+    edge = float(np.log(20_001))
+    below, above = p_values(ordinary, np.array([edge - 1e-3, edge + 1e-3]))
+    assert below == pytest.approx(above, rel=0.01), "the two laws meet"
+
+
+def test_what_hardly_varies_among_ordinary_sessions_does_not_outweigh_all_else() -> None:
+    rng = np.random.default_rng(4)
+    statistics = {"order.mean": rng.exponential(1.0, 5000), "order.end": rng.exponential(1e-4, 5000)}
+    calibration = calibrated(statistics)
+    later = {"order.mean": np.array([8.0]), "order.end": np.array([0.05])}
+    assert -13 < weigh(calibration, later).weight[0] < -9, "500 times what is usual, but 0.05 nats"
 
 
 def test_where_ordinary_sessions_are_all_alike_p_values_are_sound() -> None:
