@@ -42,11 +42,13 @@ def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return run_dir
 
 
-def evaluated(trained: Path, pools: list[Path], budget: str) -> dict[str, Any]:
+def evaluated(
+    trained: Path, pools: list[Path], budget: str, normal_weight: str = NORMAL_WEIGHT
+) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         engine(
             *("evaluate", "--checkpoint", trained, "--alert-budget", budget, "--json"),
-            *("--normal-weight", NORMAL_WEIGHT, "--input", *pools),
+            *("--normal-weight", normal_weight, "--input", *pools),
         )
     )
     return found
@@ -61,13 +63,16 @@ def test_the_default_budget_beats_every_simple_rule(trained: Path, pools: list[P
     assert model["average_precision"] >= 0.99
 
 
-def test_the_share_of_later_normals_that_alarms_is_about_the_budget(trained: Path, pools: list[Path]) -> None:
-    found = evaluated(trained, pools, "0.5%")
+def test_the_share_of_later_normals_that_alarms_is_within_what_is_stated(
+    trained: Path, pools: list[Path]
+) -> None:
+    found = evaluated(trained, pools[:1], "0.5%", normal_weight="1")
     everything = next(part for part in found["slices"] if part["name"] == "all")
     row = next(row for row in everything["rows"] if row["detector"] == found["model"])
-    low, high = (row["intervals"]["false_alarm_rate"][end] for end in ("low", "high"))
-    assert low <= 0.0075
-    assert high >= 0.001  # fewer: what was held out is known to the rules and to the distances by then
+    expected = found["expected"]
+    assert expected["share"] <= 0.005
+    assert expected["high"] <= 0.015, "a span so wide says nothing"
+    assert expected["low"] <= row["figures"]["false_alarm_rate"] <= expected["high"]
 
 
 def test_what_is_named_as_the_reason_is_what_makes_a_session_odd(
