@@ -120,10 +120,9 @@ def run() -> bool:
         for row in rows:
             found = Found()
             for seed in chosen:
-                run_dir = folder / f"{row.train.replace('/', '-')}-{row.max_files}-{seed}"
+                run_dir = run_of(folder, row, seed)
                 printed = folder / f"{row.name}-{seed}.json"
                 if not printed.exists():
-                    train(_data(row.train, folder), run_dir, seed, "--max-files", str(row.max_files))
                     inputs = [_data(name, folder) for name in row.evaluate]
                     more = ["--adapt", "--operator", str(row.answers)] if row.answers else []
                     printed.write_text(evaluation(run_dir, inputs, row.budget, row.normal_weight, *more))
@@ -135,6 +134,13 @@ def run() -> bool:
         if kept is None:
             shutil.rmtree(folder, ignore_errors=True)
     return met
+
+
+def run_of(folder: Path, row: Row, seed: int) -> Path:
+    """The run of a row, trained to its end."""
+    run_dir = folder / f"{row.train.replace('/', '-')}-{row.max_files}-{seed}"
+    train(_data(row.train, folder), run_dir, seed, "--max-files", str(row.max_files))
+    return run_dir
 
 
 def _minutes(run_dir: Path) -> float:
