@@ -62,6 +62,9 @@ def main(words: Sequence[str] | None = None) -> int:
             chosen = cast(Command, importlib.import_module(f"{__package__}.{name.replace('-', '_')}"))
             chosen.add_arguments(sub)
             sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for word in given:
+        if word.startswith("--") and word.endswith("=--"):  # argparse takes it for an empty list
+            parser.error(f"argument {word.removesuffix('=--')}: expected one argument")
     arguments = parser.parse_args(given)
     if chosen is None:
         parser.error("the command comes first")

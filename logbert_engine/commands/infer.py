@@ -88,14 +88,15 @@ def run(arguments: argparse.Namespace) -> int:
     if found.false_alarm_span is not None:
         low, high = found.false_alarm_span
         span = f" ({low:.2%} to {high:.2%} with 95% confidence)"
+    learnt_from = "them" if found.adapted is not None and found.adapted.blocks else "training"
     message = (
         f"{found.sessions:,} sessions ({found.distinct:,} distinct) scored: {found.anomalies:,} {limit}, as about "
         f"{found.false_alarm_rate:.2%} of ordinary sessions do{span}, by "
-        f"{found.calibration_sessions:,} held out from training"
+        f"{found.calibration_sessions:,} held out from {learnt_from}"
     )
     if found.budget is not None and found.false_alarm_rate > found.budget:
         needed = found.false_alarm_rate / found.budget * found.calibration_sessions
-        message += f"; a budget of {found.budget:.4%} asks for {needed:,.0f} of them"
+        message += f"; a budget of {100 * found.budget:.4g}% asks for {needed:,.0f} of them"
     if found.silenced:
         message += f"; {found.silenced:,} more are silenced by verdicts"
     if arguments.progress == "json":
@@ -118,16 +119,22 @@ def run(arguments: argparse.Namespace) -> int:
             print(_adapted(found.adapted))
         if found.tails:
             print(f"mind: {found.tails}")
-        if found.rejected:
-            print(f"{found.rejected:,} records could not be used")
+        if found.unused:
+            print(f"mind: {found.unused}")
         print(f"written to {found.output}, ranked, highest first")
     return 0
 
 
 def _adapted(what: Adaptation) -> str:
+    if not what.blocks:
+        return (
+            f"not adapted: it takes {what.needed} sessions at least, so they were scored as without --adapt"
+        )
     events = ", ".join(map(str, what.learnt[:MOST_EVENTS]))
     more = f" and {len(what.learnt) - MOST_EVENTS} more" if len(what.learnt) > MOST_EVENTS else ""
-    learnt = (
-        f"{len(what.learnt)} new events are ordinary now ({events}{more})" if what.learnt else "no new event"
-    )
-    return f"adapted in {what.blocks} blocks over time: {learnt}; without it {what.alarms_before:,} sessions alarm"
+    learnt = "no new event"
+    if what.learnt:
+        many = "1 new event is" if len(what.learnt) == 1 else f"{len(what.learnt)} new events are"
+        learnt = f"{many} ordinary now ({events}{more})"
+    blocks = "1 block" if what.blocks == 1 else f"{what.blocks} blocks over time"
+    return f"adapted in {blocks}: {learnt}; without it {what.alarms_before:,} sessions alarm"

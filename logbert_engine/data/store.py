@@ -256,6 +256,20 @@ def _clear_abandoned(stores: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def unused_in_words(store: Store) -> str:
+    """How much could not be used, where and why, for people; empty where everything was."""
+    if not store.rejected:
+        return ""
+    first = _place(_first_rejected(store, rest=store.broken > 0))
+    if store.broken:
+        files = "1 file is" if store.broken == 1 else f"{store.broken:,} files are"
+        told = f"{files} not read to the end, so sessions are missing"
+    else:
+        told = "1 record" if store.rejected == 1 else f"{store.rejected:,} records"
+        told += " could not be used"
+    return f"{told}; the first: {first}. All are listed in {store.rejected_path}"
+
+
 def _refuse_rejected(store: Store, max_rejected: float) -> None:
     records, files = store.n_sessions + store.rejected, len(store.files)
     too_many_files = store.broken > max_rejected * files

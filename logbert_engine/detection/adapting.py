@@ -16,12 +16,12 @@ from logbert_engine.data.normals import Normals, normals_of
 from logbert_engine.data.spans import between, together
 from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import Times, calibrate_on
-from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.joining import joined
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Rules
 from logbert_engine.detection.scoring import StoreScores, Weighing, surprisals_of
 from logbert_engine.detection.teaching import Taught
+from logbert_engine.evaluation.proportions import Span
 from logbert_engine.models.checkpoint import Calibration, ModelRecord
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, longest_input
@@ -78,6 +78,11 @@ class Adapted:
     def share(self) -> float:
         """Share of ordinary sessions that alarms, by the held-out ones of all blocks."""
         return self._average([block.weighing.share for block in self.blocks])
+
+    @property
+    def held_out(self) -> int:
+        """Ordinary sessions of the input that this is by."""
+        return sum(block.weighing.held_out for block in self.blocks)
 
     @property
     def span(self) -> Span:

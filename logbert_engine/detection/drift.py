@@ -35,20 +35,25 @@ class Drift:
         """Whether so many are odd that anomalies are not the likeliest reason."""
         return self.low > MOST_LOW
 
-    def in_words(self) -> str:
-        """A sentence or two for people; empty where the calibration holds."""
+    def in_words(self, *, adapted: bool = False) -> str:
+        """A sentence or two for people; empty where the calibration holds.
+
+        Args:
+            adapted: whether the model adapted to the sessions before.
+        """
         if not self.found:
             return ""
-        why = ""
+        why, never = "", "is still unknown" if adapted else "training never saw"
+        adapt = "" if adapted else "adapt to them (--adapt), "
         if self.unseen > max(MOST_LOW, 2 * self.unseen_before):
             why = (
-                f" {self.unseen:.1%} of the sessions hold an event that training never saw, where "
+                f" {self.unseen:.1%} of the sessions hold an event that {never}, where "
                 f"{self.unseen_before:.2%} were expected."
             )
         return (
             f"the calibration does not hold for these sessions: {self.low:.1%} of them are as odd as {LOW:.0%} of "
             f"ordinary ones were, and {self.alarms:.1%} alarm, not {self.budget:.2%}.{why} Unless so many really are "
-            "anomalies, the logs have changed since: adapt to them (--adapt), train on recent sessions, or judge the "
+            f"anomalies, the logs have changed since: {adapt}train on recent sessions, or judge the "
             "top of the list, which teaches what is ordinary now."
         )
 

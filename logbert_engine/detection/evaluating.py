@@ -14,7 +14,7 @@ from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
 from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.adapting import Adapted, adapt
+from logbert_engine.detection.adapting import SMALLEST_BLOCK, Adapted, adapt
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.operating import operate, true_answers
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
@@ -140,7 +140,8 @@ def evaluate(
             share=weighing.share,
             low=weighing.span[0],
             high=weighing.span[1],
-            held_out=record.calibration.sessions,
+            held_out=weighing.held_out,
+            adapted=adapting and store.n_sessions >= SMALLEST_BLOCK,
         ),
         excluded={
             "without a label": store.n_sessions - len(labelled),

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from logbert_engine.detection.intervals import Span, effective_sessions, share_span
 from logbert_engine.detection.rules import Findings, Rate
+from logbert_engine.evaluation.proportions import Span, effective_sessions, share_span
 from logbert_engine.models.checkpoint import Calibration
 from logbert_engine.models.surprisal import Surprisals
 from logbert_engine.presets.types import View

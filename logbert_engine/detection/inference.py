@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.reading import session_files
-from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.adapting import Adapted, adapt
+from logbert_engine.data.store import Store, open_store, unused_in_words
+from logbert_engine.detection.adapting import SMALLEST_BLOCK, Adapted, adapt
 from logbert_engine.detection.calibration import false_alarm_rate
 from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.drift import drift_of
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.explaining import Explained, explain
-from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.rules import Rate
 from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.detection.tails import tails_in_words
+from logbert_engine.evaluation.proportions import Span
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
 from logbert_engine.models.device import choose
 from logbert_engine.presets.types import Device
@@ -47,7 +47,9 @@ class Adaptation(msgspec.Struct, kw_only=True, frozen=True):
     """What an inference learnt from its input before it judged it."""
 
     blocks: int
-    """Parts over time, one after another."""
+    """Parts over time, one after another; 0 where there were too few sessions to learn from."""
+    needed: int
+    """Sessions that it takes."""
     learnt: list[EventId]
     """Events that are ordinary now."""
     alarms_before: int
@@ -80,6 +82,8 @@ class InferenceSummary(msgspec.Struct, kw_only=True, frozen=True):
     lowest: float
     highest: float
     rejected: int
+    unused: str = ""
+    """What of the inputs could not be used, and why; empty where everything was."""
     drift: str = ""
     """Why the calibration, adapted where it was to be, does not hold for these sessions; empty where it does."""
     adapted: Adaptation | None = None
@@ -150,11 +154,16 @@ def infer(
         alarms, odd = scores.score > threshold, scores.score
         rate = false_alarm_rate(record.calibration, threshold)
     adaptation = None
-    if adapting:
+    if adapting and store.n_sessions < SMALLEST_BLOCK:
+        before = int(alarms[store.sequence_of].sum())
+        adaptation = Adaptation(blocks=0, needed=SMALLEST_BLOCK, learnt=[], alarms_before=before)
+    elif adapting:
         assert budget is not None
         before = int(alarms[store.sequence_of].sum())
         weighing = adapt(model, record, store, compute, budget, say)
-        adaptation = Adaptation(blocks=len(weighing.blocks), learnt=weighing.learnt, alarms_before=before)
+        adaptation = Adaptation(
+            blocks=len(weighing.blocks), needed=SMALLEST_BLOCK, learnt=weighing.learnt, alarms_before=before
+        )
         store, record, scores = weighing.store, weighing.record, weighing.scores(judged.taught())
         alarms, odd = scores.alarms, ranking(scores.evidence, scores.alarms)
         rate, span = weighing.share, weighing.span
@@ -192,13 +201,14 @@ def infer(
         false_alarm_rate=rate,
         false_alarm_span=span,
         components=dict(tally.components.most_common()),
-        calibration_sessions=record.calibration.sessions,
+        calibration_sessions=weighing.held_out,
         mean=float(by_session.mean()),
         deviation=float(by_session.std()),
         lowest=float(by_session.min()),
         highest=float(by_session.max()),
         rejected=store.rejected,
-        drift=drift.in_words() if drift is not None else "",
+        unused=unused_in_words(store),
+        drift=drift.in_words(adapted=adapting) if drift is not None else "",
         adapted=adaptation,
         tails=tails_in_words(record.calibration) if budget is not None else "",
         templates=record.templates,

@@ -22,10 +22,10 @@ from logbert_engine.detection.evidence import (
     limit_of,
     statistics_of,
 )
-from logbert_engine.detection.intervals import Span
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.detection.teaching import Taught, learn, passed_over
+from logbert_engine.evaluation.proportions import Span
 from logbert_engine.models.checkpoint import Calibration, ModelRecord
 from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.surprisal import Scorer, Surprisals, raise_unknown
@@ -184,6 +184,11 @@ class Weighing:
     def share(self) -> float:
         """Share of ordinary sessions that alarms, by the held-out ones."""
         return self.limit.share
+
+    @property
+    def held_out(self) -> int:
+        """Ordinary sessions that this is by."""
+        return self._calibration.sessions
 
     @property
     def span(self) -> Span:

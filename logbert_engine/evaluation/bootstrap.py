@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from logbert_engine.evaluation.cells import Cells, cells_of
 from logbert_engine.evaluation.detections import Detector, Sample
+from logbert_engine.evaluation.proportions import share_span
 
 MEASURES = ("precision", "recall", "f1", "mcc", "average_precision", "auroc", "false_alarm_rate")
 """Measures that have an interval, by their names in ``Figures``."""
@@ -40,7 +41,8 @@ def intervals(
 
     As many sessions as there are, drawn with replacement, labels not held fixed; each keeps its weight. Drawn
     as the multinomial counts of ``Cells``, which is the same. The order of the sessions does not matter. The
-    threshold is held fixed: what training and calibration would do on other sessions is not in the interval.
+    threshold is held fixed: what training and calibration would do on other sessions is not in the interval. A
+    recall or false alarm rate of 0 or 1 has the exact 95% interval (``proportions``), whatever ``level`` is.
 
     Simulated with 600 sessions, 95% intervals hold the true value in 94 to 96% of samples. Those of average
     precision do so in 92 to 95% with natural weights, but in 80% with normals that weigh 33.6 (90% with 3,000
@@ -75,6 +77,16 @@ def intervals(
         else:
             low, high = np.quantile(defined, (tail, 1 - tail))
             found[name] = Interval(float(low), float(high))
+    return found | {name: exact for name, exact in _at_the_ends(cells).items() if found[name] is not None}
+
+
+def _at_the_ends(cells: Cells) -> dict[str, Interval]:
+    """Exact intervals of the shares that are 0 or 1, which resamples of the same sessions never leave."""
+    found: dict[str, Interval] = {}
+    for name, of in (("recall", cells.label), ("false_alarm_rate", ~cells.label)):
+        sessions, alarms = int(cells.count[of].sum()), int(cells.count[of & cells.alarm].sum())
+        if sessions and alarms in (0, sessions):
+            found[name] = Interval(*share_span(alarms, sessions))
     return found
 
 

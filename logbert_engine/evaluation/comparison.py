@@ -71,6 +71,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     held_out: int
     """Sessions."""
+    adapted: bool = False
+    """Whether these are of the input, which the model adapted to, instead of training."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from logbert_engine.evaluation.bootstrap import Interval
+from logbert_engine.evaluation.proportions import share_span
 
 if TYPE_CHECKING:
     from logbert_engine.evaluation.comparison import Comparison, Data
@@ -77,11 +78,14 @@ def false_alarms(comparison: Comparison) -> str:
     found = comparison.row(comparison.model).figures.false_alarm_rate
     if expected is None or found is None:
         return ""
-    where = "above" if found > expected.high else "below" if found < expected.low else "within"
+    normals = comparison.row(comparison.model).figures.raw
+    low, high = share_span(normals.fp, normals.fp + normals.tn)  # as far as so many normal sessions tell
+    where = "above" if low > expected.high else "below" if high < expected.low else "within"
+    learnt_from = "these" if expected.adapted else "training"
+    stated = rate_span(Interval(expected.low, expected.high))
     return (
         f"false alarms: {rate(found)} of the normal sessions here; {rate(expected.share)} were expected by the "
-        f"{expected.held_out:,} held out from training, {rate_span(Interval(expected.low, expected.high))} with 95% "
-        f"confidence: {where}"
+        f"{expected.held_out:,} held out from {learnt_from}, {stated} with 95% confidence: {where}"
     )
 
 

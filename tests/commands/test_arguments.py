@@ -56,3 +56,10 @@ def test_a_run_directory_of_nobody_or_in_a_circle_of_links_is_one_sentence(
         assert said.startswith("logbert-engine: ")
         assert path in said
         assert said.count("\n") == 1
+
+
+def test_two_dashes_are_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["infer", "--checkpoint", "a", "--input", "b", "--output", "c", "--alert-budget=--"])
+    assert ended.value.code == 2
+    assert "argument --alert-budget: expected one argument" in capsys.readouterr().err

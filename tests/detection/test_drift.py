@@ -95,3 +95,14 @@ def test_after_adapting_the_banner_is_that_of_what_was_adapted(
     assert summary.adapted.learnt == ["new"]
     assert summary.adapted.alarms_before == len(later)
     assert summary.drift == ""
+    assert 0 < summary.calibration_sessions < len(later), "those held out from the later sessions"
+    few = infer(
+        checkpoint,
+        [write("few/preprocessed_logs_2025-04-04.json", later[:150])],
+        tmp_path / "few.json",
+        adapting=True,
+    )
+    assert few.adapted is not None
+    assert (few.adapted.blocks, few.adapted.needed, few.adapted.learnt) == (0, SMALLEST_BLOCK, [])
+    assert "--adapt" not in few.drift, "it was asked for"
+    assert few.drift

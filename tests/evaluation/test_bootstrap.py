@@ -120,3 +120,11 @@ def test_sixty_thousand_sessions_take_seconds() -> None:
     start = time.process_time()
     intervals(sample, detector)
     assert time.process_time() - start < 10
+
+
+def test_shares_of_none_and_all_have_an_interval() -> None:
+    label = np.array([1] * 300 + [0] * 598, dtype=np.int8)
+    sample = sample_of(label, np.arange(len(label)))
+    found = intervals(sample, Detector(name="a", kind="model", score=label.astype(float), alarm=label == 1))
+    assert found["false_alarm_rate"] == Interval(0.0, pytest.approx(1 - 0.025 ** (1 / 598)))
+    assert found["recall"] == Interval(pytest.approx(0.025 ** (1 / 300)), 1.0)

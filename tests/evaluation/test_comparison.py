@@ -94,7 +94,9 @@ def test_a_model_that_the_floor_equals_or_passes_has_not_beaten_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("false", "where"), [(5, "within"), (0, "below"), (40, "above")], ids=["within", "below", "above"]
+    ("false", "where"),
+    [(5, "within"), (0, "within"), (14, "within"), (40, "above")],
+    ids=["within", "as far as 1,000 can tell", "a little above", "above"],
 )
 def test_false_alarms_stand_beside_what_calibration_expects(false: int, where: str) -> None:
     sample = sample_of(np.array([1] * 10 + [0] * 1000, dtype=np.int8), np.arange(1010))
@@ -193,3 +195,12 @@ def test_figures_are_told_shortly() -> None:
         "1,940k",
         "–",
     ]
+
+
+def test_many_sessions_without_a_false_alarm_are_fewer_than_expected() -> None:
+    sample = sample_of(np.array([1] * 10 + [0] * 9000, dtype=np.int8), np.arange(9010))
+    model = alarms("LogBERT", "model", [True] * 10 + [False] * 9000)
+    expected = Expected(share=0.005, low=0.001, high=0.012, held_out=51, adapted=True)
+    told = false_alarms(compare(sample, [model], data="made", resamples=20, expected=expected))
+    assert told.endswith(": below")
+    assert "51 held out from these" in told

@@ -16,7 +16,7 @@ from logbert_engine.data.store import Store
 from logbert_engine.detection.calibration import Times, calibrate
 from logbert_engine.detection.evidence import limit_of
 from logbert_engine.detection.inference import infer
-from logbert_engine.detection.intervals import LEVEL, effective_sessions, share_span
+from logbert_engine.evaluation.proportions import LEVEL, effective_sessions, share_span
 from tests.detection.drawing import NAMES, alarming, drawn, findings
 
 Write = Callable[..., Path]
