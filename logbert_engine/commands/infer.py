@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if found.budget is not None and found.false_alarm_rate > found.budget:
         needed = found.false_alarm_rate / found.budget * found.calibration_sessions
-        message += f"; a budget of {100 * found.budget:.4g}% asks for {needed:,.0f} of them"
+        message += f"; a budget of {_percent(found.budget)} asks for {needed:,.0f} of them"
     if found.silenced:
         message += f"; {found.silenced:,} more are silenced by verdicts"
     if arguments.progress == "json":
@@ -125,6 +125,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _percent(share: float) -> str:
+    """``0.1%``, ``0.00001%``."""
+    return f"{100 * share:.10f}".rstrip("0").rstrip(".") + "%"
+
+
 def _adapted(what: Adaptation) -> str:
     if not what.blocks:
         return (
@@ -137,4 +142,5 @@ def _adapted(what: Adaptation) -> str:
         many = "1 new event is" if len(what.learnt) == 1 else f"{len(what.learnt)} new events are"
         learnt = f"{many} ordinary now ({events}{more})"
     blocks = "1 block" if what.blocks == 1 else f"{what.blocks} blocks over time"
-    return f"adapted in {blocks}: {learnt}; without it {what.alarms_before:,} sessions alarm"
+    told = f"adapted in {blocks}: {learnt}; without it {what.alarms_before:,} sessions alarm"
+    return told if what.learnt else f"{told}; logs that have not changed are judged better without it"

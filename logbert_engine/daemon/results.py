@@ -253,6 +253,7 @@ def _row(rank: int, session: SessionResult, verdicts: Verdicts) -> ResultRow:
         length=session.length,
         reason=session.reason,
         p_value=session.p_value,
+        evidence=session.evidence,
         component=session.component,
         identical=session.identical,
         unseen_events=session.unseen_events,

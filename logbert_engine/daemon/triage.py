@@ -78,7 +78,7 @@ def _of(change: Change) -> str:
         if change.target.kind == "session"
         else "all sessions of the same events"
     )
-    return f"{what}: {_in_words(change.verdict, change.until)}"
+    return f"“{_in_words(change.verdict, change.until)}” for {what}"
 
 
 def _in_words(verdict: str, until: float | None) -> str:

@@ -140,7 +140,7 @@ def infer(
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     check_vocabulary(record, store, allow_unknown=allow_unknown or adapting)
-    judged = verdicts_for(found)
+    judged, distinct = verdicts_for(found), store.n_unique
     if threshold is None and budget is None:
         budget = DEFAULT_BUDGET
     surprisals = surprisals_of(
@@ -193,7 +193,7 @@ def infer(
         inputs=[str(path) for path in inputs],
         output=str(output),
         sessions=store.n_sessions,
-        distinct=store.n_unique,
+        distinct=distinct,
         anomalies=tally.anomalies,
         silenced=tally.silenced,
         threshold=threshold,

@@ -61,8 +61,8 @@ def tails_in_words(calibration: Calibration) -> str:
     names = [name for name, value in calibration.tails.items() if value > FITS]
     if not names:
         return ""
-    which = f"the tail of {names[0]} does"
-    if len(names) > 1:
-        which = f"the tails of {', '.join(names[:-1])} and {names[-1]} do"
-    resolution = f"1/{len(calibration.evidence) + 1}"
-    return f"{which} not fit: beyond the resolution of {resolution} evidence only orders the list"
+    which = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return (
+        f"far out the values of {which} do not fall off as assumed: which sessions alarm does not depend on it, but "
+        f"the order among those rarer than 1/{len(calibration.evidence) + 1} is rough"
+    )

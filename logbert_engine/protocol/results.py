@@ -125,6 +125,8 @@ class ResultRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     length: int
     reason: str
     p_value: float = 1.0
+    evidence: float = 0.0
+    """What the list is ranked by within a budget, -log10."""
     component: str = ""
     identical: int = 1
     unseen_events: int = 0

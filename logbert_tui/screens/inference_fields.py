@@ -21,6 +21,8 @@ from logbert_tui.widgets.form import FieldForm
 from logbert_tui.widgets.lines import Lines, Row, width_of
 from logbert_tui.widgets.text_field import TextField
 
+ADAPT_ON, ADAPT_OFF = "adapt: on", "adapt: off"
+
 
 class CheckpointField(Lines, can_focus=True):
     """The checkpoint between two arrows; the arrow keys change it."""
@@ -111,7 +113,7 @@ class InferenceForm(FieldForm):
             yield TextField(DEFAULT_ALARM, id="alarm", compact=True)
             yield Label(" share, or a score as 2.0", classes="hint")
             yield Checkbox(
-                "adapt",
+                ADAPT_OFF,
                 id="adapt",
                 compact=True,
                 tooltip="Logs that changed: learn first, without labels, which new events are ordinary now.",
@@ -167,6 +169,10 @@ class InferenceForm(FieldForm):
             self.post_message(self.Start())
         else:
             super().entered(name)
+
+    @on(Checkbox.Changed, "#adapt")
+    def _adapt_changed(self, event: Checkbox.Changed) -> None:
+        event.checkbox.label = ADAPT_ON if event.value else ADAPT_OFF
 
     @on(Button.Pressed, "#start")
     def _pressed(self) -> None:

@@ -56,13 +56,16 @@ def _verdict(row: ResultRow) -> str:
     return VERDICTS.get(row.verdict, "✗ anomaly" if row.is_anomaly else "")
 
 
-def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Column]:
+def result_columns(
+    rows: Sequence[ResultRow], total: int, width: int, *, by_evidence: bool = False
+) -> list[Column]:
     """The columns that fit, the reason last.
 
     Args:
         rows: Some of the rows, from which the widths are taken.
         total: How many sessions there are, for the width of the rank.
         width: Cells in all.
+        by_evidence: Whether the list is ranked by the evidence, within a budget, instead of the score.
     """
 
     def longest(texts: list[str], least: int, most: int) -> int:
@@ -70,7 +73,9 @@ def result_columns(rows: Sequence[ResultRow], total: int, width: int) -> list[Co
 
     columns = [
         Column("#", max(2, len(count(total))), True, 9, lambda row: count(row.rank + 1), lambda _: "dim"),
-        Column("score", 7, True, 9, lambda row: f"{row.anomaly_score:.2f}", _anomaly_tone),
+        Column("evidence", 8, True, 9, lambda row: f"{row.evidence:.2f}", _anomaly_tone)
+        if by_evidence
+        else Column("score", 7, True, 9, lambda row: f"{row.anomaly_score:.2f}", _anomaly_tone),
         Column("anomaly", 9, False, 3, _verdict, _anomaly_tone),
         Column(
             "session",
@@ -191,7 +196,10 @@ class ResultRows:
     def columns(self, width: int) -> list[Column]:
         """The columns at a width."""
         if width != self._width:
-            self._width, self._columns = width, result_columns(self._first.rows, self._first.total, width)
+            self._width = width
+            self._columns = result_columns(
+                self._first.rows, self._first.total, width, by_evidence=self._first.budget is not None
+            )
         return self._columns
 
     def row(self, index: int, width: int) -> Sequence[Span] | None:

@@ -52,7 +52,7 @@ async def test_a_verdict_settles_all_sessions_of_the_same_events_and_can_be_take
     detail = await client.call("read_result", ReadResult(output=str(results), rank=0))
     assert detail.verdict == "normal"
     done = await client.call("undo_verdict", UndoVerdict(output=str(results)))
-    assert done.message == "taken back: all sessions of the same events: normal from now on"
+    assert done.message == "taken back: “normal from now on” for all sessions of the same events"
     assert await judged(client, results) == ["", "", "", ""]
     assert len(Triage(run.triage).history()) == 2, "both are kept"
 

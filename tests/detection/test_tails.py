@@ -63,10 +63,11 @@ def test_what_does_not_fit_is_said_in_one_line() -> None:
     assert tails_in_words(BARE) == tails_in_words(fitting) == ""
     one = msgspec.structs.replace(BARE, tails={"order.mean": 0.9, "bag.rms": 1.5})
     assert tails_in_words(one) == (
-        "the tail of bag.rms does not fit: beyond the resolution of 1/100 evidence only orders the list"
+        "far out the values of bag.rms do not fall off as assumed: which sessions alarm does not depend on it, but "
+        "the order among those rarer than 1/100 is rough"
     )
     all_of_them = msgspec.structs.replace(BARE, tails={"order.mean": 9, "bag.rms": 1.5, "counts.distance": 2})
-    assert "tails of order.mean, bag.rms and counts.distance do not fit" in tails_in_words(all_of_them)
+    assert "values of order.mean, bag.rms and counts.distance do not" in tails_in_words(all_of_them)
 
 
 def test_the_calibration_keeps_the_fit() -> None:
@@ -85,7 +86,7 @@ def test_inference_says_so_where_it_ranks_by_evidence(
     checkpoint, output = tmp_path / "model.pt", tmp_path / "results.json"
     file = write("sessions/preprocessed_logs_2025-04-03.json", [[0, "E1", 5]])
     for tails, says in (
-        ({"order.mean": 9.0}, "the tail of order.mean does not fit"),
+        ({"order.mean": 9.0}, "far out the values of order.mean do not"),
         ({"order.mean": 1.0}, ""),
     ):
         calibration = msgspec.structs.replace(record.calibration, tails=tails)
@@ -93,4 +94,4 @@ def test_inference_says_so_where_it_ranks_by_evidence(
         assert infer(checkpoint, [file], output).tails.startswith(says)
         assert infer(checkpoint, [file], output, threshold=1.0).tails == ""
         main(["infer", "--checkpoint", str(checkpoint), "--input", str(file), "--output", str(output)])
-        assert ("mind: the tail" in capsys.readouterr().out) == bool(says)
+        assert ("mind: far out" in capsys.readouterr().out) == bool(says)

@@ -174,7 +174,7 @@ async def test_the_latest_results_are_shown_ranked_without_scoring_again(
         assert "expected E5" in first
         assert "stage_2_100pct, best model" in whole
         assert "0.1%" in whole
-        assert "adapt" in whole
+        assert "adapt: off" in whole
 
 
 async def test_every_column_stands_under_its_title(engine: Engine, run: RunLayout, results: Path) -> None:
@@ -352,7 +352,9 @@ async def test_the_switch_says_whether_to_adapt(engine: Engine, run: RunLayout) 
         await pilot.press("ctrl+s")
         await until_text(pilot, "The inference failed: as it is.")
         pilot.app.screen.query_one("#adapt").focus()
-        await pilot.press("space", "ctrl+s")
+        await pilot.press("space")
+        await until_text(pilot, "adapt: on")
+        await pilot.press("ctrl+s")
         await until_text(pilot, "The inference failed: adapting.")
 
 

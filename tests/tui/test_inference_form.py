@@ -7,12 +7,12 @@ import pytest
 
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import CheckpointInfo, InferenceProgress
-from logbert_engine.protocol.results import ResultDetail, ResultsPage, SessionResult
+from logbert_engine.protocol.results import ResultDetail, ResultRow, ResultsPage, SessionResult
 from logbert_tui.screens.inference import progress_row
 from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
 from logbert_tui.screens.session import header_rows
 from logbert_tui.widgets.heat_strip import column_of, heat_bar, heat_columns
-from logbert_tui.widgets.result_rows import summary_spans
+from logbert_tui.widgets.result_rows import result_columns, summary_spans
 from logbert_tui.widgets.session_rows import SessionRows, probability
 
 
@@ -139,3 +139,12 @@ def test_progress_fits_its_line(width: int) -> None:
     row = progress_row(progress, width)
     assert sum(len(text) for text, _ in row) <= width
     assert any("1,234,567 of 2,464,136" in text for text, _ in row)
+
+
+def test_within_a_budget_the_list_shows_the_evidence_that_it_is_ranked_by() -> None:
+    row = ResultRow(
+        rank=0, session_id="a", anomaly_score=-0.6, is_anomaly=True, length=3, reason="r", evidence=5.25
+    )
+    for by_evidence, title, text in ((True, "evidence", "5.25"), (False, "score", "-0.60")):
+        column = result_columns([row], 1, 100, by_evidence=by_evidence)[1]
+        assert (column.title, column.text(row)) == (title, text)
