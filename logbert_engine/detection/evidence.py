@@ -141,7 +141,7 @@ def p_values(
 def _exponents(
     ordinary: NDArray[np.float64], values: NDArray[np.float64], *, among: bool
 ) -> NDArray[np.float64]:
-    """[U] log10 of the p-values, which may be less than a number can be."""
+    """[U] log10 of the p-values."""
     n = max(1, len(ordinary) - among)
     p = (1 + n - np.searchsorted(ordinary, values - _CLOSE, side="left")) / (n + 1)
     far = most_in_tail(n)

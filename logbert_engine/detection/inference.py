@@ -154,16 +154,13 @@ def infer(
         alarms, odd = scores.score > threshold, scores.score
         rate = false_alarm_rate(record.calibration, threshold)
     adaptation = None
-    if adapting and store.n_sessions < SMALLEST_BLOCK:
+    if adapting:
         before = int(alarms[store.sequence_of].sum())
         adaptation = Adaptation(blocks=0, needed=SMALLEST_BLOCK, learnt=[], alarms_before=before)
-    elif adapting:
+    if adaptation is not None and store.n_sessions >= SMALLEST_BLOCK:
         assert budget is not None
-        before = int(alarms[store.sequence_of].sum())
         weighing = adapt(model, record, store, compute, budget, say)
-        adaptation = Adaptation(
-            blocks=len(weighing.blocks), needed=SMALLEST_BLOCK, learnt=weighing.learnt, alarms_before=before
-        )
+        adaptation = msgspec.structs.replace(adaptation, blocks=len(weighing.blocks), learnt=weighing.learnt)
         store, record, scores = weighing.store, weighing.record, weighing.scores(judged.taught())
         alarms, odd = scores.alarms, ranking(scores.evidence, scores.alarms)
         rate, span = weighing.share, weighing.span

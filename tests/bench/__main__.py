@@ -6,8 +6,6 @@ import importlib
 import sys
 from pathlib import Path
 
-from tests.bench.classic import sessions_folder
-
 BENCHMARKS = ("training", "saving", "pausing", "growth")
 
 
@@ -17,8 +15,6 @@ def main() -> int:
     for name in sys.argv[1:] or BENCHMARKS:
         if not (Path(__file__).parent / f"{name}.py").exists():
             raise SystemExit(f"there is no benchmark {name}.")
-        if not sessions_folder().exists():
-            raise SystemExit(f"needs the labelled sessions in {sessions_folder()} (set LOGBERT_SHARED).")
         module = importlib.import_module(f"tests.bench.{name}")
         met = module.run() and met
     return 0 if met else 1

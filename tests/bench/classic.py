@@ -11,6 +11,13 @@ WIDTH, LAYERS, HEADS, FFN, BATCH, DROPOUT = 256, 4, 4, 512, 32, 0.1
 
 
 def sessions_folder() -> Path:
-    """Where the session files lie."""
+    """Where the session files lie.
+
+    Raises:
+        SystemExit: they are not there.
+    """
     root = Path(__file__).parents[2]
-    return Path(os.environ.get("LOGBERT_SHARED", root.parent / "shared")) / "data" / "hdfs" / "train"
+    folder = Path(os.environ.get("LOGBERT_SHARED", root.parent / "shared")) / "data" / "hdfs" / "train"
+    if not folder.is_dir():
+        raise SystemExit(f"needs the labelled sessions in {folder} (set LOGBERT_SHARED).")
+    return folder
