@@ -50,6 +50,8 @@ class Encoder(
     turn; surprisals are averaged. The view ``next`` hides nothing and is read once."""
     reserved_events: NotNegative = 56
     """Embedding rows kept free for events that appear later."""
+    gradient_checkpointing: bool = False
+    """Layers keep their input alone and are computed again in the backward pass: less memory, a third more time."""
 
 
 class Decoder(
@@ -170,6 +172,13 @@ class Hardware(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     devices: tuple[Literal["cpu", "mps", "cuda"], ...] = ("cpu", "mps", "cuda")
     price_per_hour: NotNegativeFloat | None = None
     price: str = ""
+    gpu: str = ""
+    """Its GPU, by a name that contains its model's; the time and cost there are computed from what is known of it."""
+    gpus: Positive = 1
+    gpu_cores: NotNegative = 0
+    """Of an Apple GPU."""
+    gpu_memory_gb: PositiveFloat | None = None
+    """Memory of each that can be used."""
 
 
 class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +200,8 @@ class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     seed: Seed = 1337
     documented: dict[str, str] = {}
     """What the source documents expect, in their words; never used for anything but to be shown as theirs."""
+    documented_steps_per_s: tuple[PositiveFloat, PositiveFloat] | None = None
+    """The rate of training that they count on, which the estimate is laid beside."""
 
 
 class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -208,5 +219,6 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     seed: Seed
     hardware: Hardware
     documented: dict[str, str] = {}
+    documented_steps_per_s: tuple[PositiveFloat, PositiveFloat] | None = None
     evaluate: str | None = None
     """Labelled sessions that each stage's best model is evaluated on, for the record alone."""

@@ -6,13 +6,13 @@ import hashlib
 
 import msgspec
 
+from logbert_engine.presets.batching import decisive
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.rundir.atomic import storage_error, write_file
 from logbert_engine.rundir.checksums import remove_checked
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.rundir.reading import NotAFileError
 from logbert_engine.rundir.reading import content as content_of
-from logbert_engine.training.batching import decisive
 
 
 class Origin(msgspec.Struct, kw_only=True, frozen=True):
@@ -42,7 +42,9 @@ def origin(stage: str, config: RunConfig, content: str, parent: str) -> Origin:
 def settings_digest(config: RunConfig) -> str:
     """sha256 of what determines the training. Where the run may go on to (``max_ratio``) does not matter."""
     stages = (config.stages.epochs, config.stages.start_ratio)
-    matters = msgspec.json.encode([config.model, config.data, decisive(config.training), stages, config.seed])
+    model = msgspec.to_builtins(config.model)
+    del model["gradient_checkpointing"]  # which changes no figure
+    matters = msgspec.json.encode([model, config.data, decisive(config.training), stages, config.seed])
     return hashlib.sha256(matters).hexdigest()
 
 

@@ -10,13 +10,14 @@ from logbert_engine.data.reading import session_files
 from logbert_engine.hardware.processor import check_count
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import read_config, write_config
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.errors import PresetError, RunError
 from logbert_engine.protocol.locations import resolved_path
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held
-from logbert_engine.training.plan import complete, plan_stages
+from logbert_engine.training.plan import complete
 
 
 def prepare(spec: RunSpec) -> RunLayout:

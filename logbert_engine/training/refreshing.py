@@ -15,8 +15,8 @@ from logbert_engine.models.checkpoint import ModelRecord
 from logbert_engine.models.device import Compute
 from logbert_engine.models.encoder import MaskedModel, longest_input
 from logbert_engine.models.vocabulary import AROUND
+from logbert_engine.presets.batching import within_tokens
 from logbert_engine.presets.types import Training
-from logbert_engine.training.batching import within_tokens
 from logbert_engine.training.random_states import seed_all
 from logbert_engine.training.schedule import learning_rate
 from logbert_engine.training.step import Updater, accumulate, batch_weight, make_optimizer

@@ -18,6 +18,8 @@ from logbert_engine.models.device import Compute, free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel, new_model, parameter_count
 from logbert_engine.models.pretrained import load_pretrained, longest_pretrained
 from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.batching import batch_for, rounds_of, within_tokens
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Data, Encoder, RunConfig
 from logbert_engine.protocol.errors import DataError, PresetError
 from logbert_engine.protocol.events import (
@@ -31,11 +33,10 @@ from logbert_engine.protocol.events import (
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.batching import batch_for, rounds_of, within_tokens
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.mending import mend
 from logbert_engine.training.origin import forget_exact_state
-from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, stage_ended
+from logbert_engine.training.plan import complete, parent_of, read_metrics, stage_ended
 from logbert_engine.training.recorder import Voice
 from logbert_engine.training.results import write_results
 from logbert_engine.training.stage import Parent, StageTrainer

@@ -15,10 +15,11 @@ import torch
 from logbert_engine.data.batches import EpochPlan
 from logbert_engine.models.device import free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
+from logbert_engine.models.recompute import recompute_layers
+from logbert_engine.presets.batching import micro_batch_for
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.protocol.events import BackedOff, Health, Level, StagePlan, StageStarted
 from logbert_engine.rundir.layout import StageLayout
-from logbert_engine.training.batching import micro_batch_for
 from logbert_engine.training.completion import end_epoch, end_stage
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.feeding import Feed
@@ -62,6 +63,8 @@ class StageTrainer:
         self._micro_batch = min(share, micro_batch_for(training, plan.ratio, context.micro_batch_cap))
         with lacking(f"while the model of {plan.name} was loaded", compute):
             self._model = parent.load().to(compute.device)
+        if context.sizes.gradient_checkpointing:
+            recompute_layers(self._model)
         self._optimizer = make_optimizer(self._model, training)
         self._scaler = torch.amp.GradScaler(compute.kind, enabled=compute.precision == "fp16")
         self._updater = Updater(self._model, self._optimizer, self._scaler, training.clip)

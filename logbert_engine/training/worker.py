@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import DiskFullError, LogbertError, RunError, StorageError
 from logbert_engine.protocol.events import BackedOff, EndState, Level, RunEnded, RunOpened
@@ -29,7 +30,7 @@ from logbert_engine.rundir.lifeline import PARENT, leave_at_once, tie_to_parent
 from logbert_engine.rundir.lock import holder
 from logbert_engine.rundir.outcome import LEFT_WORD, Outcome
 from logbert_engine.training.place import Place
-from logbert_engine.training.plan import complete, plan_stages, resume_words
+from logbert_engine.training.plan import complete, resume_words
 from logbert_engine.training.recorder import Mute, Recorder
 from logbert_engine.training.wishes import Interrupted, Wishes
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.protocol.events import (
     EndState,
     EpochEnded,
@@ -29,7 +30,6 @@ from logbert_engine.rundir import control
 from logbert_engine.rundir.journal import JournalWriter, read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.rundir.lock import held
-from logbert_engine.training.plan import plan_stages
 
 
 class Worker:

@@ -12,6 +12,7 @@ import pytest
 from logbert_engine.models.checkpoint import find_checkpoint, load_export, load_model
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import CheckpointError, LogbertError
 from logbert_engine.protocol.events import StagePlan
@@ -19,7 +20,7 @@ from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.checksums import SUMS
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.mending import mend
-from logbert_engine.training.plan import complete, parent_of, plan_stages, read_metrics, resume_point
+from logbert_engine.training.plan import complete, parent_of, read_metrics, resume_point
 from logbert_engine.training.results import write_results
 from tests.faults.damages import DAMAGES, cut, flip
 from tests.faults.models import EPOCHS, complete_stage, read_state, save_state, seed_of, seed_of_stage

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from logbert_engine.presets.batching import batch_for
 from logbert_engine.presets.loading import check_file, list_presets, load_preset, preset_folder
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Decoder, Encoder
-from logbert_engine.training.batching import batch_for
-from logbert_engine.training.plan import plan_stages
 
 # name: hidden, layers, heads, max_length, sample_ratio, max_files, epochs, batch, progressive
 ENCODERS = {

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Stages
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.rundir.checksums import SUMS, admit_digest, read_sums, remove_checked, sums_are_whole
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.mending import mend
-from logbert_engine.training.plan import complete, plan_stages, resume_point
+from logbert_engine.training.plan import complete, resume_point
 from tests.faults.models import EPOCHS, complete_stage, save_state, seed_of_stage
 
 STAGES = Stages(max_ratio=0.2)

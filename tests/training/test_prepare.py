@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.protocol.errors import DataError, LogbertError, PresetError, RunError, StorageError
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout, StageLayout
-from logbert_engine.training.plan import plan_stages, resume_point
+from logbert_engine.training.plan import resume_point
 from logbert_engine.training.prepare import prepare
 
 Request = Callable[..., RunSpec]

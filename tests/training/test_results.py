@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.layout import RunLayout, StageLayout
-from logbert_engine.training.plan import plan_stages
 from logbert_engine.training.results import (
     RunResults,
     collect,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logbert_engine.presets.batching import batch_for, micro_batch_for, rounds_of, within_tokens
+from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Stages, Training
-from logbert_engine.training.batching import batch_for, micro_batch_for, rounds_of, within_tokens
-from logbert_engine.training.plan import plan_stages
 
 GROWING = Training(batch=32, batch_by_ratio=((0.1, 2), (0.3, 4), (0.7, 8)))
 

@@ -1,0 +1,245 @@
+"""The estimate of a run: what it computes from sizes and rates, and what was measured where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from logbert_engine.estimates.duration import (
+    flop_per_token,
+    micro_seconds,
+    scoring_seconds,
+    update_seconds,
+)
+from logbert_engine.estimates.elsewhere import elsewhere
+from logbert_engine.estimates.learned import Measured
+from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB, Machine, Place, place_of
+from logbert_engine.estimates.memory import Load, parts_of, settled
+from logbert_engine.estimates.rates import Speed
+from logbert_engine.estimates.shape import Shape, shape_of
+from logbert_engine.estimates.verdict import judge
+from logbert_engine.estimates.work import StageWork, Work, work_of
+from logbert_engine.presets.batching import batch_for, micro_batch_for, within_tokens
+from logbert_engine.presets.types import RunConfig
+from logbert_engine.protocol.estimates import Estimate, Figure, Origin, StageEstimate, Verdict
+from logbert_engine.protocol.messages import DataSummary
+
+MEMORY_RANGE = 0.15
+"""By how much of itself computed memory may be off."""
+NEAR = 1.25
+"""By which factor time may be off where the same model was measured at other sizes."""
+CALIBRATED = 1.5
+"""By which where other models were measured on the device."""
+_FP16_ROUND = 1.06
+"""That a GPU's caching allocator takes above what it was asked for."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run on a device."""
+
+    config: RunConfig
+    work: Work
+    shape: Shape
+    place: Place
+    machine: Machine
+
+    def load(self, micro_batch: int, tokens: int, *, accumulates: bool) -> Load:
+        return Load(self.place.kind, self.place.precision, micro_batch, tokens, accumulates)
+
+
+def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = None) -> Estimate:
+    """What a run will take on a machine.
+
+    Args:
+        config: of the run.
+        machine: what is known of it.
+        data: a look at the sessions; None where there are none yet.
+
+    Raises:
+        PresetError: the stages do not hold.
+    """
+    work = work_of(config, data)
+    shape = shape_of(config.model, work.events)
+    place = place_of(config, machine)
+    batch, micro_batch = _batches(config, work, place)
+    tokens_per_step = float(batch * work.tokens)
+    per_token = flop_per_token(shape, work.tokens)
+    there = elsewhere(config, work, shape, batch)
+    if place is None:
+        verdict = Verdict(
+            fit="no device",
+            words=f"needs {config.device}, which this machine does not have; --device auto takes what there is",
+        )
+        place = Place(config.device, "", 1, "fp32", 0.0, None) if config.device != "auto" else None
+        assert place is not None
+        run = _Run(config, work, shape, place, machine)
+    else:
+        run = _Run(config, work, shape, place, machine)
+        verdict = judge(
+            lambda micro, again: _memory(run, batch, micro, again).value,
+            micro_batch,
+            shape.checkpointing,
+            place.room_mb,
+            _where(place),
+        )
+    micro = verdict.micro_batch or micro_batch
+    fitted = replace(run, shape=replace(shape, checkpointing=verdict.checkpointing or shape.checkpointing))
+    step = _step(fitted, batch, micro)
+    stages = [_stage(fitted, stage, step) for stage in work.stages]
+    times = [stage.seconds for stage in stages if stage.seconds is not None]
+    return Estimate(
+        preset=config.preset,
+        parameters=shape.parameters,
+        parameter_parts=shape.parts,
+        device=place.kind,
+        device_name=place.name,
+        devices=place.count,
+        precision=place.precision,
+        micro_batch=micro,
+        batch=batch,
+        tokens=work.tokens,
+        longest=work.longest,
+        tokens_per_step=tokens_per_step,
+        flop_per_token=per_token,
+        flop_per_step=per_token * tokens_per_step,
+        memory=_memory(run, batch, micro_batch, shape.checkpointing),
+        memory_parts=_memory_parts(run, batch, micro_batch, shape.checkpointing),
+        room_mb=place.room_mb,
+        budget_mb=config.memory.max_mb,
+        step_s=step,
+        stages=stages,
+        seconds=_sum(times) if times else None,
+        verdict=verdict,
+        elsewhere=there,
+        documented=config.documented,
+        assumed=list(work.assumed),
+    )
+
+
+def _batches(config: RunConfig, work: Work, place: Place | None) -> tuple[int, int]:
+    """Sessions of a step of the last stage, and on a device at once."""
+    ratio, training = config.stages.max_ratio, config.training
+    batch = within_tokens(training, batch_for(training, ratio), work.tokens)
+    count = place.count if place is not None else 1
+    return batch, min(-(-batch // count), micro_batch_for(training, ratio))
+
+
+def _where(place: Place) -> str:
+    gb = f"{place.room_mb / 1024:,.1f} GB free"
+    return f"in memory ({gb})" if place.kind == "cpu" else f"on {place.name} ({gb})"
+
+
+# Memory
+
+
+def _memory_parts(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> dict[str, float]:
+    """MB by part."""
+    shape = replace(run.shape, checkpointing=checkpointing)
+    load = run.load(micro_batch, run.work.longest, accumulates=batch > micro_batch * run.place.count)
+    parts = parts_of(shape, load)
+    if run.place.kind == "cpu":
+        parts["allocator"] = settled(shape, load)
+        parts["libraries"] = run.machine.learned.empty_mb() or EMPTY_MB
+        parts["data"] = run.work.sessions * (4.0 * run.work.tokens + 60.0) / (1 << 20)
+    else:
+        parts["allocator"] = (_FP16_ROUND - 1) * sum(parts.values())
+        parts["libraries"] = CONTEXT_MB if run.place.kind == "cuda" else EMPTY_MB
+    return parts
+
+
+def _memory(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> Figure:
+    """MB at the peak."""
+    computed = sum(_memory_parts(run, batch, micro_batch, checkpointing).values())
+    shape, place = replace(run.shape, checkpointing=checkpointing), run.place
+    known = run.machine.learned.exact(shape, place.kind, place.precision, micro_batch, run.work.tokens)
+    accumulates = batch > micro_batch * place.count
+    if known is not None and known.peak_mb is not None and known.longest == run.work.longest:
+        if known.accumulates == accumulates:
+            data = (
+                run.work.sessions * (4.0 * run.work.tokens + 60.0) / (1 << 20) if place.kind == "cpu" else 0.0
+            )
+            peak = known.peak_mb + data
+            return Figure(value=peak, low=peak * 0.95, high=peak * 1.1, origin="measured")
+    return Figure(
+        value=computed,
+        low=computed * (1 - MEMORY_RANGE),
+        high=computed * (1 + MEMORY_RANGE),
+        origin="computed",
+    )
+
+
+# Time
+
+
+def _computed(run: _Run, micro_batch: int, tokens: int, speed: Speed) -> tuple[float, float]:
+    """Seconds of a micro-batch and of an update."""
+    load = run.load(micro_batch, tokens, accumulates=False)
+    return micro_seconds(run.shape, load, speed), update_seconds(run.shape, speed)
+
+
+def _step(run: _Run, batch: int, micro_batch: int) -> Figure | None:
+    """Seconds of an optimizer step; None where nothing is known of the device."""
+    speed, place, learned = run.place.speed, run.place, run.machine.learned
+    micro_batches = -(-batch // (micro_batch * place.count))
+    known = learned.exact(run.shape, place.kind, place.precision, micro_batch, run.work.tokens)
+    if known is not None:
+        seconds = micro_batches * known.micro_s + known.update_s
+        off = 1 + max(0.1, known.spread)
+        return Figure(value=seconds, low=seconds / off, high=seconds * off, origin="measured")
+    if speed is None:
+        return None
+    micro_s, update_s = _computed(run, micro_batch, run.work.tokens, speed)
+    seconds = micro_batches * micro_s + update_s
+    if place.count > 1:
+        seconds *= 1.1  # gradients are exchanged
+    origin: Origin = "computed"
+    factor, off = 1.0, speed.range
+
+    def of(m: Measured) -> float:
+        return sum(_computed(run, m.micro_batch, m.tokens, speed))
+
+    near = learned.near(run.shape, place.kind, place.precision, micro_s + update_s, of)
+    if near is not None:
+        factor, off, origin = (near.micro_s + near.update_s) / of(near), NEAR, "measured"
+    elif (ratio := learned.ratio(place.kind, place.precision)) is not None:
+        factor, off, origin = ratio, CALIBRATED, "calibrated"
+    seconds *= factor
+    return Figure(value=seconds, low=seconds / off, high=seconds * off, origin=origin)
+
+
+def _stage(run: _Run, stage: StageWork, step: Figure | None) -> StageEstimate:
+    seconds = None
+    if step is not None:
+        per_session = step.value / max(1, run.work.stages[-1].batch)
+        training = stage.steps * stage.batch * per_session
+        speed = run.place.speed
+        load = run.load(16, run.work.tokens, accumulates=False)
+        checking = 0.0
+        if speed is not None and run.work.validation:
+            checking = stage.epochs * scoring_seconds(run.shape, load, speed, run.work.validation * 4)
+        whole = training + checking
+        seconds = Figure(
+            value=whole,
+            low=whole * step.low / step.value,
+            high=whole * step.high / step.value,
+            origin=step.origin,
+        )
+    return StageEstimate(ratio=stage.ratio, sessions=stage.sessions, steps=stage.steps, seconds=seconds)
+
+
+def _sum(times: list[Figure]) -> Figure:
+    return Figure(
+        value=sum(time.value for time in times),
+        low=sum(time.low for time in times),
+        high=sum(time.high for time in times),
+        origin=times[0].origin,
+    )
+
+
+def with_settings(config: RunConfig, verdict: Verdict) -> RunConfig:
+    """The configuration with what the verdict says makes it fit."""
+    model = msgspec.structs.replace(config.model, gradient_checkpointing=verdict.checkpointing)
+    training = msgspec.structs.replace(config.training, micro_batch=verdict.micro_batch)
+    return msgspec.structs.replace(config, model=model, training=training)

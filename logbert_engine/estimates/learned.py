@@ -1,0 +1,144 @@
+"""What real steps took on this machine, kept for the next estimate."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from logbert_engine.estimates.shape import Shape
+from logbert_engine.protocol.errors import StorageError
+from logbert_engine.protocol.locations import state_dir
+from logbert_engine.protocol.messages import Hardware
+from logbert_engine.rundir.atomic import write_file
+
+_MOST = 200
+_LIKE = 0.1
+"""Lengths that differ by this share are taken for the same."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement."""
+
+    model: str
+    """As ``model_key``."""
+    device: str
+    precision: str
+    micro_batch: int
+    tokens: int
+    """Of a sequence, in the mean."""
+    micro_s: float
+    """Seconds of a micro-batch."""
+    update_s: float
+    """Seconds of an update; 0 where it is part of ``micro_s``."""
+    expected_s: float
+    """What was computed for ``micro_s`` + ``update_s`` from the device's rate alone."""
+    spread: float
+    """Interquartile range as a share of the median."""
+    longest: int = 0
+    """Tokens of the longest sequences, which the peak is of."""
+    peak_mb: float | None = None
+    empty_mb: float | None = None
+    """Memory of a process that has loaded its libraries and nothing else."""
+    accumulates: bool = False
+    at: str = ""
+    """When, in ISO 8601."""
+    source: str = "trial"
+    """``trial``, or ``stage`` of a run."""
+
+
+class _File(msgspec.Struct, kw_only=True):
+    measured: list[Measured]
+
+
+def model_key(shape: Shape) -> str:
+    """What makes models as fast as one another: their shape, whatever events they know."""
+    return (
+        f"{shape.architecture} {shape.hidden}/{shape.layers}/{shape.heads}/{shape.kv_heads}/{shape.ffn}"
+        f" dropout {shape.dropout:g}{' masks' if shape.masks_each else ''}"
+        f"{' checkpointing' if shape.checkpointing else ''}"
+    )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is known of a machine."""
+
+    path: Path | None
+    measured: tuple[Measured, ...] = ()
+
+    def exact(
+        self, shape: Shape, device: str, precision: str, micro_batch: int, tokens: int
+    ) -> Measured | None:
+        """The latest measurement of a model at about these sizes; None where there is none."""
+        found = [
+            m
+            for m in self._of(shape, device, precision)
+            if m.micro_batch == micro_batch and abs(m.tokens - tokens) <= _LIKE * tokens
+        ]
+        return found[-1] if found else None
+
+    def near(
+        self, shape: Shape, device: str, precision: str, work: float, of: Callable[[Measured], float]
+    ) -> Measured | None:
+        """The measurement of a model at the sizes most like some others.
+
+        Args:
+            shape: of the model.
+            device: its kind.
+            precision: of training.
+            work: seconds that were computed for the sizes asked about.
+            of: the same of a measurement.
+        """
+        found = self._of(shape, device, precision)
+        return min(found, key=lambda m: abs(math.log(of(m) / work)), default=None)
+
+    def ratio(self, device: str, precision: str) -> float | None:
+        """How many times longer models took than was computed, in the geometric mean; None where none was measured."""
+        latest = {m.model: m for m in self.measured if (m.device, m.precision) == (device, precision)}
+        logs = [
+            math.log((m.micro_s + m.update_s) / m.expected_s) for m in latest.values() if m.expected_s > 0
+        ]
+        return math.exp(statistics.fmean(logs)) if logs else None
+
+    def empty_mb(self) -> float | None:
+        """Memory of a process without a model; None where it was not measured."""
+        return next((m.empty_mb for m in reversed(self.measured) if m.empty_mb is not None), None)
+
+    def _of(self, shape: Shape, device: str, precision: str) -> list[Measured]:
+        wanted = (model_key(shape), device, precision)
+        return [m for m in self.measured if (m.model, m.device, m.precision) == wanted]
+
+    def with_(self, measured: Measured) -> Learned:
+        """With one more, written down where that can be done."""
+        like = (measured.model, measured.device, measured.precision, measured.micro_batch, measured.tokens)
+        others = [
+            m for m in self.measured if (m.model, m.device, m.precision, m.micro_batch, m.tokens) != like
+        ]
+        kept = (*others, measured)[-_MOST:]
+        if self.path is not None:
+            with suppress(OSError, StorageError):  # it is measured again
+                write_file(self.path, msgspec.json.encode(_File(measured=list(kept))))
+        return Learned(self.path, kept)
+
+
+def learned_on(hardware: Hardware) -> Learned:
+    """What is kept of a machine; nothing where the file is not there, or damaged."""
+    path = _path(hardware)
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=_File)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Learned(path)
+    return Learned(path, tuple(kept.measured))
+
+
+def _path(hardware: Hardware) -> Path:
+    names: Iterable[str] = (gpu.name for gpu in hardware.accelerators)
+    key = "\n".join((hardware.host, hardware.processor, str(hardware.threads), *names))
+    return state_dir() / f"measured-{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:16]}.json"

@@ -1,0 +1,130 @@
+"""What training takes of a device's memory, part by part.
+
+The bytes that a layer keeps for the backward pass were read off the autograd graph of the models that transformers
+builds, and agree with it (``tests/estimates/test_kept.py``); what allocators and kernels take beside them was fitted to
+measured peaks (``tests/bench/estimates.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logbert_engine.estimates.shape import Shape
+
+MB = 1 << 20
+
+Kernel = Literal["fused", "explicit"]
+"""Of attention: whether the matrix of every token with every other is kept for the backward pass."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is on the device at once."""
+
+    kind: Literal["cpu", "mps", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    micro_batch: int
+    tokens: int
+    """Of each of its sequences."""
+    accumulates: bool = False
+    """Whether a step takes several micro-batches."""
+
+
+def kernel_of(shape: Shape, kind: str) -> Kernel:
+    """The attention that PyTorch chooses: fused kernels have no dropout on CPUs, and cannot train on Apple's GPUs."""
+    if kind == "cuda":
+        return "fused"
+    return "fused" if kind == "cpu" and not shape.dropout else "explicit"
+
+
+def kept_by_layer(shape: Shape, load: Load) -> float:
+    """Bytes that a layer keeps for the backward pass, of a whole micro-batch."""
+    tokens, width = load.micro_batch * load.tokens, shape.hidden
+    fused = kernel_of(shape, load.kind) == "fused"
+    short = load.precision != "fp32"
+    if shape.is_decoder:
+        if short:
+            of_token = (42 if fused else 54) * width + 11 * shape.ffn + (6 * shape.kv_width if fused else 0)
+        else:
+            of_token = (32 if fused else 40) * width + 16 * shape.ffn + (8 * shape.kv_width if fused else 0)
+    else:
+        of_token = (24 if short else 32) * width + (4 if short else 8) * shape.ffn
+        of_token += _dropped(shape, load) * width
+    pairs = 4 * shape.heads if fused else 12 * shape.heads * load.tokens
+    if fused and shape.masks_each:
+        pairs += 4 * load.tokens
+    return float(tokens * (of_token + pairs))
+
+
+def _dropped(shape: Shape, load: Load) -> int:
+    """Bytes a token and unit of width that an encoder's layer keeps of which states were dropped."""
+    if not shape.dropout:
+        return 0
+    if load.kind == "cuda":
+        return 2  # one byte each, twice
+    kept = 10 if load.precision != "fp32" else 8
+    return kept if shape.architecture == "bert" else kept // 2
+
+
+def parts_of(shape: Shape, load: Load) -> dict[str, float]:
+    """MB (2^20 bytes) by part, at the peak; without data and what the process takes by itself.
+
+    Source of what there is to count: Rajbhandari, Rasley, Ruwase and He, ZeRO: Memory optimizations toward training
+    trillion parameter models, SC 2020, section 3; Korthikanti et al., Reducing activation recomputation in large
+    transformer models, MLSys 2023.
+    """
+    weights = 4.0 * shape.parameters
+    tokens = load.micro_batch * load.tokens
+    layer = kept_by_layer(shape, load)
+    passing = _passing(shape, load)
+    around = tokens * shape.hidden * 12.0
+    if shape.checkpointing:
+        activations = shape.layers * tokens * shape.hidden * 4.0 + layer + around + passing
+    else:
+        activations = shape.layers * layer + around + passing
+    logits = _logits(shape, load)
+    gradients = weights
+    held = 0.0 if load.accumulates else 1.0
+    # without accumulation gradients come while activations go: the larger of the two is there at the peak
+    beginning = activations + logits
+    if held:
+        last = layer + passing + gradients
+        gradients = max(0.0, last - beginning)
+    copies = 0.0 if load.precision == "fp32" else 2.0 * shape.multiplied
+    found = {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": 2 * weights,
+        "short copies": copies,
+        "activations": activations,
+        "logits": logits,
+    }
+    return {name: value / MB for name, value in found.items()}
+
+
+def _passing(shape: Shape, load: Load) -> float:
+    """Bytes that come and go within a layer's backward pass."""
+    tokens = load.micro_batch * load.tokens
+    wide = 2 * 4.0 * tokens * shape.ffn
+    pairs = 0.0
+    if kernel_of(shape, load.kind) == "explicit":
+        pairs = 2 * 4.0 * tokens * shape.heads * load.tokens
+    return wide + pairs
+
+
+def _logits(shape: Shape, load: Load) -> float:
+    """Bytes of what is predicted: logits, their log-softmax and the gradient of both."""
+    predicted = load.micro_batch * load.tokens * shape.predicted
+    each = 16.0 if shape.is_decoder else 12.0
+    return predicted * (each * shape.rows + 24.0 * shape.hidden * (not shape.is_decoder))
+
+
+def settled(shape: Shape, load: Load) -> float:
+    """MB of the processor's memory that is held beside all that is counted.
+
+    Code that is loaded with the first step, and what the C library's allocator keeps of freed blocks (glibc takes those
+    under 32 MB from a heap that does not shrink in its middle). Fitted to measured peaks.
+    """
+    activations = parts_of(shape, load)["activations"]
+    return 28.0 + (0.8 * activations if shape.checkpointing else 4.0 * activations**0.5)
