@@ -14,6 +14,8 @@ from logbert_engine.protocol.messages import Accelerator
 
 _ABSURD = 4
 """A GPU's memory above so many times the machine's is taken for a wrong figure."""
+_FIRST_WITH_BF16 = (8, 0)
+"""Ampere; Volta and Turing have fp16 alone."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class GpuReading:
     utilization_percent: float | None = None
     temperature_c: float | None = None
     power_mw: float | None = None
+    capability: tuple[int, int] | None = None
+    """What the chip can do, (7, 0) for a V100."""
+    driver: str = ""
+    driver_cuda: int | None = None
+    """The newest CUDA that the driver runs: 12040 for 12.4."""
 
 
 class Nvml:
@@ -36,16 +43,20 @@ class Nvml:
     def __init__(self) -> None:
         self._handles: list[Any] = []
         self._open = False
+        self._driver = ""
+        self._driver_cuda: int | None = None
         try:
             pynvml.nvmlInit()
             self._open = True
             self._handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+            self._driver = _text(_ask(pynvml.nvmlSystemGetDriverVersion))
+            self._driver_cuda = _ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)
         except pynvml.NVMLError:
             self.close()  # no library, no driver, no permission: nothing that torch could use either
 
     def read(self) -> list[GpuReading]:
         """One reading a GPU, in the driver's order."""
-        return [_read(handle) for handle in self._handles]
+        return [_read(handle, self._driver, self._driver_cuda) for handle in self._handles]
 
     def close(self) -> None:
         """Let go of the driver; calling it twice does no harm."""
@@ -62,17 +73,24 @@ def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
         return None  # NVML answers question by question; what it does not tell stays unknown
 
 
-def _read(handle: Any) -> GpuReading:
-    name = _ask(pynvml.nvmlDeviceGetName, handle)
+def _text(answer: Any) -> str:
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer or ""
+
+
+def _read(handle: Any, driver: str, driver_cuda: int | None) -> GpuReading:
     memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     rates = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    capability = _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     return GpuReading(
-        name=name.decode(errors="replace") if isinstance(name, bytes) else name or "NVIDIA GPU",
+        name=_text(_ask(pynvml.nvmlDeviceGetName, handle)) or "NVIDIA GPU",
         total=None if memory is None else memory.total,
         used=None if memory is None else memory.used,
         utilization_percent=None if rates is None else float(rates.gpu),
         temperature_c=_ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
         power_mw=_ask(pynvml.nvmlDeviceGetPowerUsage, handle),
+        capability=None if capability is None else (capability[0], capability[1]),
+        driver=driver,
+        driver_cuda=driver_cuda,
     )
 
 
@@ -82,6 +100,7 @@ def cuda_gpu(reading: GpuReading, memory: Memory) -> Accelerator:
     total, used = (None, None) if wrong else (reading.total, reading.used)
     if total is not None and used is not None and not 0 <= used <= total:
         used = None
+    capability, newest = reading.capability, reading.driver_cuda
     return Accelerator(
         kind="cuda",
         name=reading.name,
@@ -91,6 +110,10 @@ def cuda_gpu(reading: GpuReading, memory: Memory) -> Accelerator:
         temperature_c=reading.temperature_c,
         power_w=None if reading.power_mw is None else reading.power_mw / 1000,
         unified_memory=bool(wrong),
+        compute_capability="" if capability is None else f"{capability[0]}.{capability[1]}",
+        bf16=None if capability is None else capability >= _FIRST_WITH_BF16,
+        driver=reading.driver,
+        driver_cuda="" if newest is None else f"{newest // 1000}.{newest % 1000 // 10}",
         note=f"{wrong}; the machine's available memory is shown instead" if wrong else "",
     )
 

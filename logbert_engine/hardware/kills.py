@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from logbert_engine.hardware.memory import memory_groups, number, statistic
+from logbert_engine.hardware.cgroups import groups, number, statistic
 from logbert_engine.hardware.sources import Sources
 
 Cause = Literal["cgroup", "machine"]
@@ -37,7 +37,7 @@ class KillCounters:
         sources = sources or Sources()
         group: int | None = None
         limits_met, at_limit = 0, False
-        for version, folder in memory_groups(sources):
+        for version, folder in groups(sources, "memory"):
             counts = folder / ("memory.events" if version == 2 else "memory.oom_control")
             if group is None:  # only the innermost: those around it count their other members' deaths too
                 group = statistic(sources, counts, "oom_kill")

@@ -46,9 +46,13 @@ def sysctl(sources: Sources, name: str) -> str:
     return (sources.run(("/usr/sbin/sysctl", "-n", name)) or "").strip()
 
 
+def apple_cores(sources: Sources) -> tuple[int, int]:
+    """Performance and efficiency cores of an Apple chip; zeros where macOS does not tell two kinds."""
+    fast, slow = (sysctl(sources, f"hw.perflevel{level}.physicalcpu") for level in (0, 1))
+    return (int(fast), int(slow)) if fast.isdecimal() and slow.isdecimal() else (0, 0)
+
+
 def _apple(sources: Sources) -> str:
     name = sysctl(sources, "machdep.cpu.brand_string") or sources.machine
-    fast, slow = (sysctl(sources, f"hw.perflevel{level}.physicalcpu") for level in (0, 1))
-    if fast.isdecimal() and slow.isdecimal():
-        return f"{name} ({fast} performance and {slow} efficiency cores)"
-    return name
+    fast, slow = apple_cores(sources)
+    return f"{name} ({fast} performance and {slow} efficiency cores)" if fast else name

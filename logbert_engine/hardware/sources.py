@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +45,20 @@ def _memory() -> HostMemory:
     return HostMemory(memory.total, memory.available)
 
 
+def _cpus() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _physical_cores() -> int | None:
+    return psutil.cpu_count(logical=False)
+
+
+def _free_disk(path: Path) -> int:
+    return shutil.disk_usage(path).free
+
+
 @dataclass(frozen=True)
 class Sources:
     """What is asked of the system. Each answer is None where the system does not have it."""
@@ -54,3 +71,10 @@ class Sources:
     run: Callable[[tuple[str, ...]], str | None] = _run
     """The standard output of a command that succeeds."""
     memory: Callable[[], HostMemory] = _memory
+    host: Callable[[], str] = socket.gethostname
+    cpus: Callable[[], frozenset[int]] = _cpus
+    """Processors that this process may run on (``taskset`` and SLURM take some away)."""
+    physical_cores: Callable[[], int | None] = _physical_cores
+    """Of the whole machine."""
+    free_disk: Callable[[Path], int] = _free_disk
+    """Bytes that a user may still write where an existing path is; an OSError where that is not told."""

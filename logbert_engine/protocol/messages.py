@@ -55,6 +55,15 @@ class Accelerator(msgspec.Struct, kw_only=True, omit_defaults=True):
     power_w: float | None = None
     unified_memory: bool = False
     note: str = ""
+    cores: int = 0
+    """Of an Apple GPU; 0 elsewhere."""
+    compute_capability: str = ""
+    """Of an NVIDIA GPU, such as ``7.0``."""
+    bf16: bool | None = None
+    """Whether it computes in bf16 itself; None where only torch can tell."""
+    driver: str = ""
+    driver_cuda: str = ""
+    """The newest CUDA that the driver runs, such as ``12.4``."""
 
 
 class Hardware(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -64,8 +73,14 @@ class Hardware(msgspec.Struct, kw_only=True, omit_defaults=True):
     system: str
     processor: str
     cores: int
-    """Physical ones."""
+    """Physical ones that may be used: no more than ``threads``."""
     threads: int
+    """Processors that a process may run on, and no more than a cgroup gives it time for."""
+    performance_cores: int = 0
+    """Of ``cores`` the fast ones; 0, and no efficiency cores, where the chip has one kind."""
+    efficiency_cores: int = 0
+    cpu_limit: float | None = None
+    """Processors' worth of time that a cgroup gives, where that is less than the machine's."""
     memory_mb: float
     memory_available_mb: float
     memory_limit_mb: float | None = None

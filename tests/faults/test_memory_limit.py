@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from logbert_engine.hardware.memory import memory_groups
+from logbert_engine.hardware.cgroups import groups
 from logbert_engine.hardware.sources import Sources
 from logbert_engine.protocol.events import BackedOff, Log, RunEnded, RunOpened
 from logbert_engine.protocol.locations import socket_path
@@ -105,7 +105,7 @@ def test_a_limit_on_addresses_makes_a_worker_back_off_by_itself(
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A memory group of our own with a limit; its processes end with the test."""
-    for version, above in memory_groups(Sources()):
+    for version, above in groups(Sources(), "memory"):
         if (above / "cgroup.procs").exists() and (version == 1 or (above / "cgroup.controllers").exists()):
             folder = above / f"logbert-test-{uuid.uuid4().hex[:8]}"
             try:

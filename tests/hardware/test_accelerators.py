@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from logbert_engine.hardware.apple import SET, THUMB, rule_of_thumb_mb
 from logbert_engine.hardware.cuda import GpuReading, cuda_gpu
 from logbert_engine.hardware.memory import Memory
 from logbert_engine.hardware.probe import accelerators
@@ -19,6 +20,9 @@ V100 = GpuReading(
     utilization_percent=87.0,
     temperature_c=61,
     power_mw=250_500,
+    capability=(7, 0),
+    driver="535.161.08",
+    driver_cuda=12020,
 )
 M4_MAX = {
     ("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"): "Apple M4 Max\n",
@@ -46,6 +50,17 @@ def test_a_gpu_of_its_own_memory_is_told_as_the_driver_tells_it() -> None:
     assert (gpu.kind, gpu.name, gpu.unified_memory, gpu.note) == ("cuda", V100.name, False, "")
     assert (gpu.memory_mb, gpu.memory_used_mb) == (16 * 1024, 3 * 1024)
     assert (gpu.utilization_percent, gpu.temperature_c, gpu.power_w) == (87.0, 61, 250.5)
+    assert (gpu.compute_capability, gpu.bf16, gpu.driver, gpu.driver_cuda) == (
+        "7.0",
+        False,
+        "535.161.08",
+        "12.2",
+    )
+
+
+def test_a_driver_that_does_not_tell_what_a_gpu_can_leaves_it_open() -> None:
+    gpu = cuda_gpu(GpuReading(name="x", total=GB), HOST)
+    assert (gpu.compute_capability, gpu.bf16, gpu.driver, gpu.driver_cuda) == ("", None, "", "")
 
 
 @pytest.mark.parametrize(
@@ -83,13 +98,19 @@ def test_more_used_than_there_is_stays_unknown() -> None:
 def test_an_apple_chips_gpu_shares_the_memory() -> None:
     (gpu,) = accelerators(mac(M4_MAX), MAC, [])
     assert (gpu.kind, gpu.name, gpu.unified_memory) == ("mps", "Apple M4 Max", True)
-    assert (gpu.memory_mb, gpu.memory_used_mb, gpu.utilization_percent) == (36 * 1024, 2 * GB / MB, 37)
-    assert "shares the machine's memory" in gpu.note
+    assert (gpu.memory_mb, gpu.memory_used_mb, gpu.utilization_percent) == (27 * 1024, 2 * GB / MB, 37)
+    assert gpu.note == THUMB
 
 
 def test_a_limit_set_for_the_apple_gpu_is_its_memory() -> None:
     answers = M4_MAX | {("/usr/sbin/sysctl", "-n", "iogpu.wired_limit_mb"): "30720\n"}
-    assert accelerators(mac(answers), MAC, [])[0].memory_mb == 30720
+    (gpu,) = accelerators(mac(answers), MAC, [])
+    assert (gpu.memory_mb, gpu.note) == (30720, SET)
+
+
+@pytest.mark.parametrize(("total_gb", "recommended_mb"), [(32, 21845), (36, 27648), (64, 49152), (96, 73728)])
+def test_the_rule_of_thumb_is_what_macs_were_seen_to_recommend(total_gb: int, recommended_mb: int) -> None:
+    assert int(rule_of_thumb_mb(total_gb * 1024)) == recommended_mb
 
 
 def test_an_apple_gpu_that_tells_nothing_is_still_there() -> None:

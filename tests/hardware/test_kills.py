@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from logbert_engine.hardware.cgroups import groups
 from logbert_engine.hardware.kills import KillCounters
-from logbert_engine.hardware.memory import memory_groups
 from logbert_engine.hardware.sources import Sources
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def remove_group(folder: Path) -> None:
 @pytest.fixture
 def limited() -> Iterator[tuple[Path, int]]:
     """A memory group of our own with a limit, and its version; its processes end with the test."""
-    for version, above in memory_groups(Sources()):
+    for version, above in groups(Sources(), "memory"):
         if (above / "cgroup.procs").exists() and (version == 1 or (above / "cgroup.controllers").exists()):
             folder = above / f"logbert-test-{uuid.uuid4().hex[:8]}"
             make_group(folder, version, LIMIT_MB)
