@@ -38,6 +38,7 @@ def inspect(path: Path) -> DataSummary:
     events: set[EventId] = set()
     for session in peeked:
         events.update(session.events)
+    sequences = [tuple(session.events) for session in peeked]
     in_first = len(peeked) if share >= 1.0 else len(peeked) / share
     return DataSummary(
         path=str(path),
@@ -50,7 +51,10 @@ def inspect(path: Path) -> DataSummary:
         peeked_sessions=len(peeked),
         peeked_all=share >= 1.0,
         distinct_events=len(events),
+        peeked_distinct=len(set(sequences)),
+        peeked_distinct_half=len(set(sequences[: len(sequences) // 2])),
         median_length=int(np.median(lengths)) if lengths else 0,
+        mean_length=round(float(np.mean(lengths)), 1) if lengths else 0.0,
         longest=max(lengths, default=0),
         services=dict(Counter(session.service for session in peeked if session.service).most_common()),
         labelled=sum(session.label is not None for session in peeked),

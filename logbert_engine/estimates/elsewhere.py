@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logbert_engine.estimates.duration import flop_per_token, micro_seconds, update_seconds
+from logbert_engine.estimates.machine import Precision
 from logbert_engine.estimates.memory import Load, parts_of
 from logbert_engine.estimates.rates import TERA, nominal, speed_of
 from logbert_engine.estimates.shape import Shape
@@ -20,11 +21,11 @@ _EXCHANGE = 1.1
 def elsewhere(config: RunConfig, work: Work, shape: Shape, batch: int) -> Elsewhere | None:
     """What a run takes on the machine that its preset names; None where it names no GPU."""
     there = config.hardware
-    chip = nominal(there.gpu)
+    chip = nominal(there.gpu, there.gpu_cores)
     if not there.gpu or chip is None:
         return None
     kind = there.devices[0]
-    precision = "fp32" if kind == "mps" else "fp16" if chip.short > chip.full else "fp32"
+    precision: Precision = "fp32" if kind == "mps" else "fp16" if chip.short > chip.full else "fp32"
     speed = speed_of(kind, there.gpu, precision, there.gpu_cores)
     assert speed is not None
     micro = _largest(config, shape, work, batch, there)
@@ -77,8 +78,8 @@ def _claim(config: RunConfig, shape: Shape, work: Work, batch: int, matmul: floa
         return ""
     return (
         f"The documents count on {low:g}–{high:g} steps/s of {tokens:,} tokens. That cannot be reached: a step is "
-        f"{flop:.1e} FLOP, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {config.hardware.gpu} does at "
-        f"most {matmul / TERA:,.0f}. What it can do is {rate.low:.3f} to {rate.high:.3f} steps/s, a step in "
+        f"{flop:.1e} FLOP, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {config.hardware.gpu} does "
+        f"{matmul / TERA:,.0f} at most. What it can do is {rate.low:.3f} to {rate.high:.3f} steps/s, a step in "
         f"{1 / rate.high:,.0f} to {1 / rate.low:,.0f} s."
     )
 

@@ -100,7 +100,7 @@ class Learned:
         return min(found, key=lambda m: abs(math.log(of(m) / work)), default=None)
 
     def ratio(self, device: str, precision: str) -> float | None:
-        """How many times longer models took than was computed, in the geometric mean; None where none was measured."""
+        """How many times longer models took than was computed, in the geometric mean; None where none was."""
         latest = {m.model: m for m in self.measured if (m.device, m.precision) == (device, precision)}
         logs = [
             math.log((m.micro_s + m.update_s) / m.expected_s) for m in latest.values() if m.expected_s > 0

@@ -1,8 +1,8 @@
 """What training takes of a device's memory, part by part.
 
 The bytes that a layer keeps for the backward pass were read off the autograd graph of the models that transformers
-builds, and agree with it (``tests/estimates/test_kept.py``); what allocators and kernels take beside them was fitted to
-measured peaks (``tests/bench/estimates.py``).
+builds, and agree with it (``tests/estimates/test_kept.py``); what allocators and kernels take beside them was fitted
+to measured peaks (``tests/bench/estimates.py``).
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def _logits(shape: Shape, load: Load) -> float:
 def settled(shape: Shape, load: Load) -> float:
     """MB of the processor's memory that is held beside all that is counted.
 
-    Code that is loaded with the first step, and what the C library's allocator keeps of freed blocks (glibc takes those
-    under 32 MB from a heap that does not shrink in its middle). Fitted to measured peaks.
+    Code that is loaded with the first step, and what the C library's allocator keeps of freed blocks (glibc takes
+    those under 32 MB from a heap that does not shrink in its middle). Fitted to measured peaks.
     """
     activations = parts_of(shape, load)["activations"]
     return 28.0 + (0.8 * activations if shape.checkpointing else 4.0 * activations**0.5)

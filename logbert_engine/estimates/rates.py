@@ -49,8 +49,7 @@ def _chip(pattern: str, short: float, full: float, bandwidth: float) -> Nominal:
     return Nominal(re.compile(pattern, re.IGNORECASE), short, full, bandwidth)
 
 
-# Sources: NVIDIA's data sheets (dense rates); Apple's memory bandwidths, and for its GPUs cores × 128 × 2 × clock.
-# The more special name comes first.
+# Source: NVIDIA's data sheets (dense rates). The more special name comes first.
 NOMINAL = (
     _chip(r"\bGB10\b|DGX Spark", 125, 31, 273),
     _chip(r"\bB200\b", 2250, 80, 8000),
@@ -70,30 +69,46 @@ NOMINAL = (
     _chip(r"RTX 5090", 210, 105, 1792),
     _chip(r"RTX 4090", 165, 82.6, 1008),
     _chip(r"RTX 3090", 71, 35.6, 936),
-    _chip(r"M4 Max", 14, 14, 410),
-    _chip(r"M4 Pro", 8, 8, 273),
-    _chip(r"\bM4\b", 4.3, 4.3, 120),
-    _chip(r"M3 Ultra", 28, 28, 819),
-    _chip(r"M3 Max", 14, 14, 400),
-    _chip(r"M3 Pro", 6.4, 6.4, 150),
-    _chip(r"\bM3\b", 3.5, 3.5, 100),
-    _chip(r"M2 Ultra", 27, 27, 800),
-    _chip(r"M2 Max", 13.6, 13.6, 400),
-    _chip(r"M2 Pro", 6.8, 6.8, 200),
-    _chip(r"\bM2\b", 3.6, 3.6, 100),
-    _chip(r"M1 Ultra", 21, 21, 800),
-    _chip(r"M1 Max", 10.4, 10.4, 400),
-    _chip(r"M1 Pro", 5.2, 5.2, 200),
-    _chip(r"\bM1\b", 2.6, 2.6, 68),
 )
+
+# Cores, where a chip is not told by how many it has; GB/s. A core does 256 operations a cycle. Source: Apple's
+# technical specifications.
+APPLE = (
+    ("M4 Max", 32, 410),
+    ("M4 Pro", 16, 273),
+    ("M4", 10, 120),
+    ("M3 Ultra", 60, 819),
+    ("M3 Max", 30, 300),
+    ("M3 Pro", 14, 150),
+    ("M3", 8, 100),
+    ("M2 Ultra", 60, 800),
+    ("M2 Max", 30, 400),
+    ("M2 Pro", 16, 200),
+    ("M2", 8, 100),
+    ("M1 Ultra", 48, 800),
+    ("M1 Max", 24, 400),
+    ("M1 Pro", 14, 200),
+    ("M1", 7, 68),
+)
+APPLE_CORE = {"M4": 0.43, "M3": 0.37, "M2": 0.36, "M1": 0.325}
+"""TFLOP/s of a GPU core, in fp32 as in fp16, by generation."""
 
 CPU_CORE = 60 * GIGA
 """FLOP/s in fp32 of a processor core of the last ten years, where none were measured: within a factor of two."""
 CPU_BANDWIDTH = 12 * GIGA
 
 
-def nominal(name: str) -> Nominal | None:
-    """What is known of a GPU by its name; None where it is not known."""
+def nominal(name: str, cores: int = 0) -> Nominal | None:
+    """What is known of a GPU by its name; None where it is not known.
+
+    Args:
+        name: as its driver has it, such as ``Tesla V100-DGXS-32GB`` or ``Apple M4 Max``.
+        cores: of an Apple GPU; 0 where that is not told.
+    """
+    for chip, fewest, bandwidth in APPLE:
+        if re.search(rf"\b{chip}\b", name):
+            rate = APPLE_CORE[chip[:2]] * (cores or fewest)
+            return Nominal(re.compile(chip), rate, rate, bandwidth)
     return next((chip for chip in NOMINAL if chip.pattern.search(name)), None)
 
 
@@ -104,7 +119,7 @@ def speed_of(kind: str, name: str, precision: str, cores: int, measured: float |
         kind: ``cpu``, ``mps`` or ``cuda``.
         name: the GPU's.
         precision: that training uses.
-        cores: of the processor.
+        cores: of the processor, or of an Apple GPU.
         measured: FLOP/s of large matrix products in that precision, where they were.
 
     Returns:
@@ -114,7 +129,7 @@ def speed_of(kind: str, name: str, precision: str, cores: int, measured: float |
     if kind == "cpu":
         rate = measured or cores * CPU_CORE
         return Speed(rate, CPU_BANDWIDTH, 8e-6, 0.62, 1.4 if measured else 2.5, origin)
-    chip = nominal(name)
+    chip = nominal(name, cores)
     if chip is None and measured is None:
         return None
     bandwidth = (chip.bandwidth if chip is not None else 300.0) * GIGA

@@ -34,6 +34,8 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of a sequence, in the steps whose time is taken."""
     longest: int
     """Tokens of the longest sequences; a step of those comes first, for the peak of memory."""
+    accumulates: bool = False
+    """Whether a step takes several micro-batches, so that gradients lie there while the next is computed."""
     steps: int = STEPS
     patience_s: float = PATIENCE_S
 
@@ -135,12 +137,17 @@ class Trial:
         why = f"signal {-code}" if code < 0 else f"exit status {code}"
         return TrialError(f"the trial ended with {why}: {words[-1] if words else 'it said nothing'}.")
 
+    def kill(self) -> None:
+        """End the process, if it is still there; ``result`` then raises. From any thread."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """End the process, if it is still there, and wait for it."""
         process = self._process
         if process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            self.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:

@@ -16,8 +16,8 @@ Need = Callable[[int, bool], float]
 def judge(need: Need, micro_batch: int, checkpointing: bool, room_mb: float, where: str) -> Verdict:
     """The verdict on a run.
 
-    A smaller micro-batch is tried first, since it costs little time; then checkpointing, which costs a third more, with
-    the largest micro-batch that fits.
+    A smaller micro-batch is tried first, since it costs little time; then checkpointing, which costs a third more,
+    with the largest micro-batch that fits.
 
     Args:
         need: memory that the run takes.

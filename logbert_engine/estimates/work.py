@@ -125,8 +125,8 @@ def _used(config: RunConfig, data: DataSummary) -> float:
 def visits_of(sessions: float, data: DataSummary, duplicate_weight: int) -> float:
     """How many sequences an epoch goes through.
 
-    Of n sessions with the same sequence there are ceil(n / ``duplicate_weight``) visits. New sequences become rarer the
-    more sessions there are (Heaps' law), as they did among those that were looked at.
+    Of n sessions with the same sequence there are ceil(n / ``duplicate_weight``) visits. New sequences become rarer
+    the more sessions there are (Heaps' law), as they did among those that were looked at.
 
     Args:
         sessions: that there are.

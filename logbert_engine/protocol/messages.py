@@ -155,7 +155,11 @@ class DataSummary(msgspec.Struct, kw_only=True, omit_defaults=True):
     peeked_all: bool = False
     """Whether that was all of the first file."""
     distinct_events: int = 0
+    peeked_distinct: int = 0
+    """Distinct sequences among the sessions read, and among the first half of them."""
+    peeked_distinct_half: int = 0
     median_length: int = 0
+    mean_length: float = 0.0
     longest: int = 0
     services: dict[str, int] = {}
     labelled: int = 0

@@ -90,8 +90,10 @@ def attempt(spec: TrialSpec, progress: Callable[[int], None]) -> TrialResult:
     meter = PeakMeter()
     peak_device_mb(compute)
     weight = float(spec.micro_batch)
-    updater.update(run(0, spec.longest), weight)
-    updater.update(run(1, spec.longest), weight)  # the optimizer's moments are there only after the first
+    for number in range(2):  # the optimizer's moments are there only after the first
+        if spec.accumulates:
+            run(1, spec.longest)
+        updater.update(run(number, spec.longest), weight)
     peak_mb = peak_device_mb(compute) or meter.take()
     micro: list[float] = []
     update: list[float] = []
