@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from logbert_engine.hardware.apple import apple_gpus
+from logbert_engine.hardware.apple import apple_gpus, recommended_mb
 from logbert_engine.hardware.cores import read_cores
 from logbert_engine.hardware.cuda import GpuReading, Nvml, cuda_gpu
 from logbert_engine.hardware.disk import free_disk_mb
@@ -43,13 +43,17 @@ def probe(
         memory_available_mb=memory.available_mb,
         memory_limit_mb=memory.limit_mb,
         disk_free_mb=free_disk_mb(path_for_disk, asked),
-        accelerators=accelerators(asked, memory, _ask_nvml() if gpus is None else gpus),
+        accelerators=accelerators(
+            asked, memory, _ask_nvml() if gpus is None else gpus, recommended_mb(asked)
+        ),
     )
 
 
-def accelerators(sources: Sources, memory: Memory, gpus: list[GpuReading]) -> list[Accelerator]:
-    """The GPUs: those that NVML answered for, then an Apple chip's."""
-    return [*(cuda_gpu(reading, memory) for reading in gpus), *apple_gpus(sources, memory)]
+def accelerators(
+    sources: Sources, memory: Memory, gpus: list[GpuReading], apple_mb: float | None = None
+) -> list[Accelerator]:
+    """The GPUs: those that NVML answered for, then an Apple chip's, which has ``apple_mb`` where that is known."""
+    return [*(cuda_gpu(reading, memory) for reading in gpus), *apple_gpus(sources, memory, apple_mb)]
 
 
 def _ask_nvml() -> list[GpuReading]:

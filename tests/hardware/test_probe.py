@@ -44,7 +44,8 @@ def test_nvml_can_be_closed_twice_and_tells_nothing_afterwards() -> None:
 def test_probing_needs_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom logbert_engine.hardware.probe import probe\n"
-        "from logbert_engine.hardware.sampler import Sampler\nprobe(Path('.'))\nSampler().sample(None)\n"
+        "from logbert_engine.hardware.sampler import Sampler\n"
+        "import logbert_engine.hardware.torch_ask\nprobe(Path('.'))\nSampler().sample(None)\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     words = [sys.executable, "-W", "error", "-c", code]
