@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "restart-stage": "go back to the last completed stage and train the next one again",
     "infer": "score sessions with a checkpoint",
     "evaluate": "how good a checkpoint is on labelled sessions, beside simple rules",
+    "estimate": "what a preset takes on this machine: memory, time, money; --measure takes real steps",
     "presets": "list, show or check presets, or print their JSON Schema",
     "demo-data": "write a simulated system's logs, sessions and labels",
     "demo": "show the whole job on demo data, in a few minutes",

@@ -12,6 +12,7 @@ from typing import Any
 
 from logbert_engine import __version__
 from logbert_engine.daemon.connection import Connection
+from logbert_engine.daemon.estimating import Estimating
 from logbert_engine.daemon.inference import Inferences
 from logbert_engine.daemon.load import LoadFeed
 from logbert_engine.daemon.results import Results
@@ -40,6 +41,7 @@ class Engine:
         self.runs = Runs(launcher)
         self.inferences = Inferences()
         self.results = Results()
+        self.estimating = Estimating()
         self.load = LoadFeed(self)
         self.thinking = asyncio.Semaphore(MOST_THINKING)
         """Held by a thread that computes for a client."""
@@ -73,6 +75,7 @@ class Engine:
         for connection in list(self.connections):
             connection.leave()
         await self.inferences.close()
+        await self.estimating.close()
         await self.load.close()
         tasks = list(self._tasks)
         for task in tasks:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbert_engine.daemon import following, inference, logs, machine, results, steering, triage
+from logbert_engine.daemon import estimating, following, inference, logs, machine, results, steering, triage
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -24,6 +24,9 @@ HANDLERS: dict[str, Handler] = {
     "open_run": following.open_run,
     "subscribe": following.subscribe,
     "unsubscribe": following.unsubscribe,
+    "estimate": estimating.estimate,
+    "measure": estimating.measure,
+    "cancel_measure": estimating.cancel_measure,
     "start_run": steering.start_run,
     "pause": steering.pause,
     "resume": steering.resume,

@@ -31,7 +31,9 @@ def _with_dgx(by_name: Mapping[str, Estimate]) -> str:
     if "dgx" not in by_name:
         return ""
     estimate = by_name["dgx"]
-    words = _here(estimate) if estimate.devices > 1 and estimate.verdict.fit != "too large" else _there(estimate)
+    words = (
+        _here(estimate) if estimate.devices > 1 and estimate.verdict.fit != "too large" else _there(estimate)
+    )
     return f"With a DGX: {words}." if words else ""
 
 

@@ -20,10 +20,11 @@ from logbert_engine.estimates.trying import Trial, TrialError, TrialSpec
 from logbert_engine.estimates.work import work_of
 from logbert_engine.hardware.probe import probe
 from logbert_engine.hardware.torch_answer import key_of, remembered
+from logbert_engine.hardware.torch_ask import ask_torch
 from logbert_engine.presets.loading import list_presets
 from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.types import RunConfig
-from logbert_engine.protocol.errors import LogbertError, PresetError
+from logbert_engine.protocol.errors import DeviceError, LogbertError, PresetError
 from logbert_engine.protocol.estimates import Estimate, EstimateQuery, Estimates
 from logbert_engine.protocol.messages import DataSummary, Hardware, RunSpec
 
@@ -44,6 +45,17 @@ def this_machine(hardware: Hardware | None = None) -> Machine:
         for precision, rate in device.flops.items():
             matmul.setdefault((device.kind, precision), rate)
     return Machine(hardware=hardware, learned=learned_on(hardware), matmul=matmul)
+
+
+def asked_machine() -> tuple[Machine, str]:
+    """The same, with what torch says, which takes some seconds the first time; and why it did not, or nothing."""
+    hardware, problem = probe(Path.home()), ""
+    if remembered(key_of(hardware)) is None:
+        try:
+            ask_torch(hardware)
+        except DeviceError as error:
+            problem = str(error)
+    return this_machine(hardware), problem
 
 
 def estimates_of(query: EstimateQuery, machine: Machine) -> Estimates:
@@ -69,7 +81,9 @@ def config_of(spec: RunSpec) -> RunConfig:
     Raises:
         PresetError: it does not hold.
     """
-    return resolve(msgspec.structs.replace(spec, data=spec.data or _NOWHERE, run_dir=spec.run_dir or _NOWHERE))
+    return resolve(
+        msgspec.structs.replace(spec, data=spec.data or _NOWHERE, run_dir=spec.run_dir or _NOWHERE)
+    )
 
 
 def all_presets() -> list[str]:
@@ -102,11 +116,14 @@ class Measurement:
         self._trial: Trial | None = None
         self._cancelled = False
 
-    def run(self, progress: Callable[[int, int], None]) -> Estimate:
-        """Take the steps, keep what they took, and estimate anew.
+    def run(self, progress: Callable[[int, int], None]) -> Machine:
+        """Take the steps and keep what they took.
 
         Args:
             progress: called with (steps done, steps at most).
+
+        Returns:
+            The machine, with that.
 
         Raises:
             TrialError: it did not come to its end.
@@ -160,8 +177,7 @@ class Measurement:
                 at=datetime.now().isoformat(timespec="seconds"),
             )
         )
-        after = Machine(self._machine.hardware, learned, self._machine.matmul)
-        return estimate(self._config, after, self._data)
+        return Machine(self._machine.hardware, learned, self._machine.matmul)
 
     def cancel(self) -> None:
         """End it. May be called from another thread, at any time."""

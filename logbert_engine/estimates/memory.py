@@ -7,6 +7,7 @@ to measured peaks (``tests/bench/estimates.py``).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,5 +127,8 @@ def settled(shape: Shape, load: Load) -> float:
     Code that is loaded with the first step, and what the C library's allocator keeps of freed blocks (glibc takes
     those under 32 MB from a heap that does not shrink in its middle). Fitted to measured peaks.
     """
-    activations = parts_of(shape, load)["activations"]
-    return 28.0 + (0.8 * activations if shape.checkpointing else 4.0 * activations**0.5)
+    activations, code = parts_of(shape, load)["activations"], 28.0
+    root = math.sqrt(activations)
+    if kernel_of(shape, load.kind) == "fused":
+        return code + (0.3 * activations if shape.checkpointing else 0.0)
+    return code + (0.5 * activations + 6 * root if shape.checkpointing else 5 * root)

@@ -10,7 +10,7 @@ _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 def seconds(value: float) -> str:
     """A time in the unit that people would use: ``40 ms``, ``12 s``, ``35 min``, ``5.2 h``, ``12 days``."""
     if value < 1:
-        return f"{value * 1000:.2g} ms"
+        return f"{value * 1000:,.0f} ms" if value >= 0.00995 else f"{value * 1000:.2g} ms"
     if value < 2 * _MINUTE:
         return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
     if value < 2 * _HOUR:
@@ -36,8 +36,9 @@ def memory(figure: Figure) -> str:
 
 
 def dollars(figure: Figure) -> str:
-    """Money with its range."""
-    return f"${figure.value:,.0f} (${figure.low:,.0f}–${figure.high:,.0f})"
+    """Money with its range, in cents where it is little."""
+    places = 0 if figure.value >= 20 else 2
+    return f"${figure.value:,.{places}f} (${figure.low:,.{places}f}–${figure.high:,.{places}f})"
 
 
 def flop(value: float) -> str:

@@ -41,6 +41,7 @@ class Work:
     stages: tuple[StageWork, ...]
     """Empty where there are no data that tell how long they are."""
     sessions: float
+    """That are read into a store; 0 where there are no data, and for a decoder, which streams its text."""
     assumed: tuple[str, ...]
 
 
@@ -110,7 +111,7 @@ def _of_decoder(config: RunConfig, model: Decoder) -> Work:
         longest=length,
         validation=0.0,
         stages=(stage,) if steps else (),
-        sessions=stage.sessions,
+        sessions=0.0,
         assumed=("sequences of text fill the training length",),
     )
 

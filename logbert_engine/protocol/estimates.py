@@ -119,18 +119,26 @@ class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """Which preset to take, in the three situations that the documents tell apart."""
 
 
+class MeasureQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``measure``: take some real steps of a request on this machine; ``estimate`` then knows them."""
+
+    spec: RunSpec
+    data: DataSummary | None = None
+
+
 class MeasureRef(msgspec.Struct, frozen=True, kw_only=True):
     """A measurement under way."""
 
-    id: str
+    id: int
 
 
 class Measuring(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Notification ``measuring``: how far it is, or how it ended."""
 
-    id: str
+    id: int
     preset: str
     step: int = 0
     steps: int = 0
-    phase: Literal["running", "done", "failed", "cancelled"] = "running"
+    state: Literal["running", "finished", "failed"] = "running"
     message: str = ""
+    """Why it failed."""

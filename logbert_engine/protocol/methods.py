@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from logbert_engine.protocol import estimates as e
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol import results
 
@@ -53,6 +54,9 @@ METHODS: dict[str, Method] = {
     "inspect_data": Method(DataPath, m.DataSummary),
     "list_runs": Method(Nothing, RunList),
     "plan_run": Method(m.RunSpec, Plan),
+    "estimate": Method(e.EstimateQuery, e.Estimates),
+    "measure": Method(e.MeasureQuery, e.MeasureRef),
+    "cancel_measure": Method(e.MeasureRef, m.Done),
     "start_run": Method(m.RunSpec, m.RunInfo),
     "open_run": Method(m.RunRef, m.RunInfo),
     "subscribe": Method(m.Subscribe, m.Subscribed),
@@ -78,4 +82,5 @@ NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {
     "gap": m.Gap,
     "resources": m.Resources,
     "inference": m.InferenceProgress,
+    "measuring": e.Measuring,
 }
