@@ -15,7 +15,7 @@ from logbert_engine.estimates.duration import (
 from logbert_engine.estimates.elsewhere import elsewhere
 from logbert_engine.estimates.learned import Measured
 from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB, Machine, Place, place_of
-from logbert_engine.estimates.memory import Load, parts_of, settled
+from logbert_engine.estimates.memory import MB, Load, parts_of, settled
 from logbert_engine.estimates.rates import Speed
 from logbert_engine.estimates.shape import Shape, shape_of
 from logbert_engine.estimates.verdict import judge
@@ -106,6 +106,7 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
         flop_per_step=per_token * tokens_per_step,
         memory=_memory(run, batch, micro_batch, shape.checkpointing),
         memory_parts=_memory_parts(run, batch, micro_batch, shape.checkpointing),
+        fitted=_memory(run, batch, micro, verdict.checkpointing) if verdict.fit == "adjusted" else None,
         room_mb=place.room_mb,
         budget_mb=config.memory.max_mb,
         step_s=step,
@@ -142,11 +143,17 @@ def _memory_parts(run: _Run, batch: int, micro_batch: int, checkpointing: bool) 
     if run.place.kind == "cpu":
         parts["allocator"] = settled(shape, load)
         parts["libraries"] = run.machine.learned.empty_mb() or EMPTY_MB
-        parts["data"] = run.work.sessions * (4.0 * run.work.tokens + 60.0) / (1 << 20)
+        parts["data"] = _data_mb(run)
     else:
         parts["allocator"] = (_FP16_ROUND - 1) * sum(parts.values())
         parts["libraries"] = CONTEXT_MB if run.place.kind == "cuda" else EMPTY_MB
     return parts
+
+
+def _data_mb(run: _Run) -> float:
+    """MB of the store and what is computed from it, where the device's memory holds that too."""
+    of_session = 4.0 * run.work.tokens + 60.0
+    return run.work.sessions * of_session / MB if run.place.kind == "cpu" else 0.0
 
 
 def _memory(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> Figure:
@@ -155,13 +162,10 @@ def _memory(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> Fig
     shape, place = replace(run.shape, checkpointing=checkpointing), run.place
     known = run.machine.learned.exact(shape, place.kind, place.precision, micro_batch, run.work.tokens)
     accumulates = batch > micro_batch * place.count
-    if known is not None and known.peak_mb is not None and known.longest == run.work.longest:
-        if known.accumulates == accumulates:
-            data = (
-                run.work.sessions * (4.0 * run.work.tokens + 60.0) / (1 << 20) if place.kind == "cpu" else 0.0
-            )
-            peak = known.peak_mb + data
-            return Figure(value=peak, low=peak * 0.95, high=peak * 1.1, origin="measured")
+    same = known is not None and (known.longest, known.accumulates) == (run.work.longest, accumulates)
+    if known is not None and known.peak_mb is not None and same:
+        peak = known.peak_mb + _data_mb(run)
+        return Figure(value=peak, low=peak * 0.95, high=peak * 1.1, origin="measured")
     return Figure(
         value=computed,
         low=computed * (1 - MEMORY_RANGE),

@@ -135,7 +135,7 @@ def speed_of(kind: str, name: str, precision: str, cores: int, measured: float |
     bandwidth = (chip.bandwidth if chip is not None else 300.0) * GIGA
     if kind == "mps":
         rate = measured or (chip.full if chip is not None else 0.0) * TERA
-        return Speed(rate, bandwidth, 20e-6, 0.4 if measured else 0.3, 1.8, origin)
+        return Speed(rate, bandwidth, 30e-6, 0.4 if measured else 0.3, 1.8, origin)
     short = precision != "fp32"
     rate = measured or ((chip.short if short else chip.full) if chip is not None else 0.0) * TERA
-    return Speed(rate, bandwidth, 8e-6, 0.5 if measured else 0.35 if short else 0.6, 1.8, origin)
+    return Speed(rate, bandwidth, 15e-6, 0.5 if measured else 0.35 if short else 0.6, 1.8, origin)

@@ -28,6 +28,7 @@ def page(estimate: Estimate) -> list[str]:
             for name, value in estimate.memory_parts.items()
             if value >= 0.5
         ),
+        *([_row("", f"{memory(estimate.fitted)} so that it fits")] if estimate.fitted is not None else []),
         _row(
             "work",
             f"{flop(estimate.flop_per_step)} a step: {estimate.batch} sequences of {estimate.tokens} tokens, "
@@ -81,7 +82,7 @@ def _line(estimate: Estimate) -> tuple[str, str, str, str, str, str, str]:
     return (
         estimate.preset,
         f"{estimate.parameters / 1e6:,.1f} M",
-        megabytes(estimate.memory.value),
+        megabytes((estimate.fitted or estimate.memory).value),
         seconds(estimate.step_s.value) if estimate.step_s is not None else _NONE,
         seconds(estimate.seconds.value) if estimate.seconds is not None else _NONE,
         dollars(there.cost) if there is not None and there.cost is not None else _NONE,

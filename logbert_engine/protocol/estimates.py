@@ -85,6 +85,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     memory: Figure
     """MB (2^20 bytes) at the peak, of each device."""
     memory_parts: dict[str, float]
+    fitted: Figure | None = None
+    """The same with what the verdict says makes it fit; None where it fits as it is, or not at all."""
     room_mb: float
     """What the device has to offer now."""
     budget_mb: float | None = None
