@@ -16,7 +16,7 @@ from logbert_engine.protocol.messages import Hardware
 
 PATIENCE_S = 90.0
 """A cold import from a slow disk takes half a minute; each of eight GPUs a second."""
-_REINSTALL = "install it anew: pip install --force-reinstall torch."
+_REINSTALL = "run: pip install --force-reinstall torch"
 
 
 def ask_torch(
@@ -33,7 +33,7 @@ def ask_torch(
         DeviceError: torch is not installed, crashes, takes too long or says what makes no sense.
     """
     if command is None and importlib.util.find_spec("torch") is None:
-        raise DeviceError("torch is not installed; pip install torch.")
+        raise DeviceError("torch is not installed; run: pip install torch")
     words = (
         [sys.executable, "-P", "-m", "logbert_engine.hardware.torch_worker"] if command is None else command
     )

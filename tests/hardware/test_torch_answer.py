@@ -66,7 +66,7 @@ def test_a_torch_that_hangs_is_given_up() -> None:
 
 def test_without_torch_the_way_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(DeviceError, match="torch is not installed; pip install torch"):
+    with pytest.raises(DeviceError, match="torch is not installed; run: pip install torch"):
         ask_torch(machine("colab-t4"))
 
 
