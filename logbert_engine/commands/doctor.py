@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from logbert_engine.hardware.torch_answer import TorchAnswer
     from logbert_engine.protocol.messages import Hardware
 
-MARKS = {"well": "✓", "notice": "▲", "wrong": "✗"}
-_PLAIN_MARKS = {"well": "ok", "notice": "!!", "wrong": "XX"}
+MARKS = {"well": "✓", "notice": "▲", "wrong": "✗", "mend": "→"}
+_PLAIN_MARKS = {"well": "ok", "notice": "!!", "wrong": "XX", "mend": "->"}
 _WIDEST = 110
 
 
@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
-        default="",
         help="where a run is to be kept, for the room and speed of its disk; default: here",
     )
 
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Look at everything and print it; 1 where something has to be mended first."""
     from logbert_engine.protocol.locations import given_path
 
-    place = given_path(arguments.run_dir, "--run-dir") if arguments.run_dir else Path.cwd()
+    place = given_path(arguments.run_dir, "--run-dir") if arguments.run_dir is not None else Path.cwd()
     report = examine(place)
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(report)).decode())
@@ -121,7 +120,9 @@ def lines(sections: list[Section], columns: int, marks: dict[str, str]) -> Itera
         for finding in section.findings:
             yield from _wrapped(finding.what, f"  {marks[finding.state]} ", columns)
             if finding.mend:
-                yield from _wrapped(finding.mend, " " * (3 + len(marks[finding.state])) + "→ ", columns)
+                yield from _wrapped(
+                    finding.mend, " " * (3 + len(marks[finding.state])) + f"{marks['mend']} ", columns
+                )
     yield ""
     yield from _wrapped(_sum([finding for section in sections for finding in section.findings]), "", columns)
 
@@ -150,7 +151,7 @@ def _columns() -> int:
 
 def _marks() -> dict[str, str]:
     try:
-        "".join([*MARKS.values(), "→"]).encode(sys.stdout.encoding)
+        "".join(MARKS.values()).encode(sys.stdout.encoding)
     except UnicodeEncodeError:
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
         return _PLAIN_MARKS

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from logbert_engine.hardware.torch_answer import TorchAnswer, keep, key_of
+from logbert_engine.hardware.torch_answer import TorchAnswer, keep, key_of, remembered, with_best_rates
 from logbert_engine.protocol.errors import DeviceError
 from logbert_engine.protocol.messages import Hardware
 
@@ -61,7 +61,9 @@ def ask_torch(
         answer = msgspec.json.decode(_last_line(done.stdout).encode(), type=TorchAnswer)
     except msgspec.DecodeError as error:
         raise DeviceError(f"torch's answer makes no sense ({error}); {_REINSTALL}") from error
-    keep(key_of(hardware), answer)
+    key = key_of(hardware)
+    answer = with_best_rates(answer, remembered(key))
+    keep(key, answer)
     return answer
 
 

@@ -57,6 +57,11 @@ def test_what_keeps_training_from_working_is_an_exit_status_of_one(
     assert "To be mended before training: 1." in text
 
 
+def test_an_empty_run_dir_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--run-dir", ""]) == 1
+    assert capsys.readouterr().err == "logbert-engine: --run-dir is empty; give a path.\n"
+
+
 def test_long_findings_are_wrapped_under_themselves() -> None:
     sections = [
         Section("A", [well("one two three four five six"), notice("seven", "eight nine ten eleven twelve")]),
@@ -81,7 +86,7 @@ def test_long_findings_are_wrapped_under_themselves() -> None:
 
 
 def test_an_output_that_is_not_utf_8_has_plain_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="cpu")])
+    told = TorchAnswer(torch="2.13.0", threads=1000, devices=[TorchDevice(kind="cpu")])
     monkeypatch.setattr("logbert_engine.hardware.torch_ask.ask_torch", lambda _hardware: told)
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
@@ -89,5 +94,6 @@ def test_an_output_that_is_not_utf_8_has_plain_marks(tmp_path: Path, monkeypatch
     folder.mkdir()
     assert main(["doctor", "--run-dir", os.fspath(folder)]) == 0
     text = raw.getvalue().decode("ascii")
+    assert "\n     -> Run: export" in text
     assert "\n  ok torch 2.13.0" in text
     assert "gr??er" in text

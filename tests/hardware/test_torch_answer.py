@@ -84,6 +84,19 @@ def test_an_answer_is_kept_for_this_machine_with_this_driver_and_torch(
     assert remembered(key_of(machine("dgx-a100"))) is None
 
 
+def test_a_rate_that_was_higher_before_on_this_machine_stands() -> None:
+    def rates(**flops: float) -> list[str]:
+        return saying(TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="cpu", flops=flops)]))
+
+    hardware = machine("colab-t4")
+    ask_torch(hardware, command=rates(fp32=2.0, bf16=3.0))
+    assert ask_torch(hardware, command=rates(fp32=1.0)).devices[0].flops == {"fp32": 2.0, "bf16": 3.0}
+    assert ask_torch(hardware, command=rates(fp32=4.0)).devices[0].flops == {"fp32": 4.0}, (
+        "the short one is slower"
+    )
+    assert ask_torch(machine("dgx-spark"), command=rates(fp32=1.0)).devices[0].flops == {"fp32": 1.0}
+
+
 def test_a_damaged_answer_is_asked_anew() -> None:
     hardware = machine("dgx-a100")
     keep(key_of(hardware), ANSWER)
