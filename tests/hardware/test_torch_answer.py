@@ -118,10 +118,10 @@ def test_an_answer_that_cannot_be_kept_is_still_given(
 
 
 def test_what_macos_told_torch_takes_the_place_of_the_rule_of_thumb() -> None:
-    told = TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="mps", recommended_mb=28_000.0)])
+    told = TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="mps", recommended_mb=28_000.0, bf16=True)])
     keep(key_of(machine("m4-max-36")), told)
     (gpu,) = machine("m4-max-36").accelerators
-    assert (gpu.memory_mb, gpu.note) == (28_000.0, TOLD)
+    assert (gpu.memory_mb, gpu.note, gpu.bf16) == (28_000.0, TOLD, True)
     sampler = Sampler(RECORDED["m4-max-36"].sources(), gpus=list)
     assert sampler.sample(None).accelerators[0].memory_mb == 28_000.0
     assert machine("m4-pro-24").accelerators[0].memory_mb == 16 * 1024
