@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "how good a checkpoint is on labelled sessions, beside simple rules",
     "estimate": "what a preset takes on this machine: memory, time, money; --measure takes real steps",
     "presets": "list, show or check presets, or print their JSON Schema",
+    "doctor": "look at this machine and what is installed, and say what is wrong and how to mend it",
     "demo-data": "write a simulated system's logs, sessions and labels",
     "demo": "show the whole job on demo data, in a few minutes",
 }

@@ -8,7 +8,7 @@ from logbert_engine.hardware.cores import read_cores
 from logbert_engine.hardware.memory import Memory
 from logbert_engine.hardware.processor import processor_name, sysctl
 from logbert_engine.hardware.sources import MB, Sources
-from logbert_engine.hardware.torch_answer import machine_key, remembered
+from logbert_engine.hardware.torch_answer import TorchDevice, machine_key, remembered
 from logbert_engine.protocol.messages import Accelerator
 
 _STATISTICS = ("/usr/sbin/ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator")
@@ -23,7 +23,7 @@ TOLD = SHARED + "of which macOS recommends to use so much"
 THUMB = SHARED + "how much of it macOS recommends is a rule of thumb here"
 
 
-def apple_gpus(sources: Sources, memory: Memory, recommended_mb: float | None = None) -> list[Accelerator]:
+def apple_gpus(sources: Sources, memory: Memory, told: TorchDevice | None = None) -> list[Accelerator]:
     """The GPU that PyTorch calls ``mps``; none on other machines.
 
     ``memory_mb`` is the limit set by ``iogpu.wired_limit_mb`` where there is one, else what macOS recommends, which
@@ -32,7 +32,7 @@ def apple_gpus(sources: Sources, memory: Memory, recommended_mb: float | None = 
     Args:
         sources: where the rest comes from.
         memory: the machine's.
-        recommended_mb: what torch was told; None where it was not asked, for a rule of thumb.
+        told: what torch found out; None where it was not asked, for a rule of thumb.
     """
     if not is_apple_chip(sources):
         return []
@@ -41,8 +41,8 @@ def apple_gpus(sources: Sources, memory: Memory, recommended_mb: float | None = 
     working_set, note = rule_of_thumb_mb(memory.total_mb), THUMB
     if limited:
         working_set, note = float(limit), SET
-    elif recommended_mb is not None:
-        working_set, note = recommended_mb, TOLD
+    elif told is not None and told.recommended_mb is not None:
+        working_set, note = told.recommended_mb, TOLD
     statistics = sources.run(_STATISTICS) or ""
     cores = _CORES.search(statistics)
     utilization, in_use = _UTILIZATION.search(statistics), _IN_USE.search(statistics)
@@ -55,6 +55,7 @@ def apple_gpus(sources: Sources, memory: Memory, recommended_mb: float | None = 
             utilization_percent=float(utilization[1]) if utilization else None,
             unified_memory=True,
             note=note,
+            bf16=told.bf16 if told is not None else None,
             cores=int(cores[1]) if cores else 0,
         )
     ]
@@ -69,14 +70,14 @@ def rule_of_thumb_mb(total_mb: float) -> float:
     return total_mb * (3 / 4 if total_mb >= 36 * _GB else 2 / 3)
 
 
-def recommended_mb(sources: Sources) -> float | None:
-    """What macOS recommends, where torch was asked before: an answer that is kept needs no torch."""
+def remembered_gpu(sources: Sources) -> TorchDevice | None:
+    """What torch found out of an Apple chip's GPU, where it was asked before: a kept answer needs no torch."""
     if not is_apple_chip(sources):
         return None
     gpu = Accelerator(kind="mps", name=_name(sources))
     key = machine_key(sources.host(), processor_name(sources), read_cores(sources).threads, [gpu])
     answer = remembered(key)
-    return next((device.recommended_mb for device in answer.of_kind("mps")), None) if answer else None
+    return next(iter(answer.of_kind("mps")), None) if answer else None
 
 
 def is_apple_chip(sources: Sources) -> bool:

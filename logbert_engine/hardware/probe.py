@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from logbert_engine.hardware.apple import apple_gpus, recommended_mb
+from logbert_engine.hardware.apple import apple_gpus, remembered_gpu
 from logbert_engine.hardware.cores import read_cores
 from logbert_engine.hardware.cuda import GpuReading, Nvml, cuda_gpu
 from logbert_engine.hardware.disk import free_disk_mb
 from logbert_engine.hardware.memory import Memory, read_memory
 from logbert_engine.hardware.processor import processor_name
 from logbert_engine.hardware.sources import Sources
+from logbert_engine.hardware.torch_answer import TorchDevice
 from logbert_engine.protocol.messages import Accelerator, Hardware
 
 
@@ -44,16 +45,16 @@ def probe(
         memory_limit_mb=memory.limit_mb,
         disk_free_mb=free_disk_mb(path_for_disk, asked),
         accelerators=accelerators(
-            asked, memory, _ask_nvml() if gpus is None else gpus, recommended_mb(asked)
+            asked, memory, _ask_nvml() if gpus is None else gpus, remembered_gpu(asked)
         ),
     )
 
 
 def accelerators(
-    sources: Sources, memory: Memory, gpus: list[GpuReading], apple_mb: float | None = None
+    sources: Sources, memory: Memory, gpus: list[GpuReading], apple: TorchDevice | None = None
 ) -> list[Accelerator]:
-    """The GPUs: those that NVML answered for, then an Apple chip's, which has ``apple_mb`` where that is known."""
-    return [*(cuda_gpu(reading, memory) for reading in gpus), *apple_gpus(sources, memory, apple_mb)]
+    """The GPUs: those that NVML answered for, then an Apple chip's, as torch told it where it was asked."""
+    return [*(cuda_gpu(reading, memory) for reading in gpus), *apple_gpus(sources, memory, apple)]
 
 
 def _ask_nvml() -> list[GpuReading]:

@@ -46,6 +46,11 @@ def sysctl(sources: Sources, name: str) -> str:
     return (sources.run(("/usr/sbin/sysctl", "-n", name)) or "").strip()
 
 
+def is_translated(sources: Sources) -> bool:
+    """Whether this Python is for Intel and runs on an Apple chip, under Rosetta."""
+    return sources.system == "Darwin" and sysctl(sources, "sysctl.proc_translated") == "1"
+
+
 def apple_cores(sources: Sources) -> tuple[int, int]:
     """Performance and efficiency cores of an Apple chip; zeros where macOS does not tell two kinds."""
     fast, slow = (sysctl(sources, f"hw.perflevel{level}.physicalcpu") for level in (0, 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from logbert_engine.hardware.apple import recommended_mb
+from logbert_engine.hardware.apple import remembered_gpu
 from logbert_engine.hardware.cuda import GpuReading, Nvml
 from logbert_engine.hardware.memory import read_memory
 from logbert_engine.hardware.probe import accelerators
@@ -47,7 +47,7 @@ class Sampler:
         self._sources = sources or Sources()
         self._nvml = Nvml() if gpus is None else None
         self._gpus = gpus if gpus is not None else self._nvml.read if self._nvml is not None else list
-        self._apple_mb = recommended_mb(self._sources)
+        self._apple = remembered_gpu(self._sources)
         self._times = psutil.cpu_times()
         self._worker: dict[int, _Used] = {}
         self._worker_pid: int | None = None
@@ -75,7 +75,7 @@ class Sampler:
             memory_used_mb=max(0.0, memory.usable_mb - memory.available_mb),
             worker_rss_mb=sum(used.rss for used in processes.values()) / MB if processes else None,
             worker_cpu_percent=worker_percent,
-            accelerators=accelerators(self._sources, memory, self._gpus(), self._apple_mb),
+            accelerators=accelerators(self._sources, memory, self._gpus(), self._apple),
         )
         self._times, self._at = times, now
         self._worker, self._worker_pid = processes, worker_pid

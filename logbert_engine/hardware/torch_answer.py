@@ -110,6 +110,18 @@ def remembered(key: MachineKey) -> TorchAnswer | None:
     return kept.answer if kept.key == key else None
 
 
+def with_best_rates(answer: TorchAnswer, before: TorchAnswer | None) -> TorchAnswer:
+    """An answer with the higher of its rates and earlier ones of the same machine, which may be busy now."""
+    for device in answer.devices:
+        for old in before.of_kind(device.kind) if before is not None else []:
+            if old.number == device.number and not device.problem:
+                both = device.flops.keys() | old.flops.keys()
+                best = {name: max(rates.flops.get(name, 0.0) for rates in (device, old)) for name in both}
+                full = best.get("fp32", 0.0)
+                device.flops = {name: best[name] for name in sorted(both, reverse=True) if best[name] >= full}
+    return answer
+
+
 def keep(key: MachineKey, answer: TorchAnswer) -> None:
     """Keep an answer, if it can be written; what is not kept is asked again."""
     with suppress(OSError, StorageError):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from logbert_engine.hardware.torch_answer import TorchAnswer, keep, key_of
+from logbert_engine.hardware.torch_answer import TorchAnswer, keep, key_of, remembered, with_best_rates
 from logbert_engine.protocol.errors import DeviceError
 from logbert_engine.protocol.messages import Hardware
 
 PATIENCE_S = 90.0
 """A cold import from a slow disk takes half a minute; each of eight GPUs a second."""
-_REINSTALL = "install it anew: pip install --force-reinstall torch."
+_REINSTALL = "run: pip install --force-reinstall torch"
 
 
 def ask_torch(
@@ -33,7 +33,7 @@ def ask_torch(
         DeviceError: torch is not installed, crashes, takes too long or says what makes no sense.
     """
     if command is None and importlib.util.find_spec("torch") is None:
-        raise DeviceError("torch is not installed; pip install torch.")
+        raise DeviceError("torch is not installed; run: pip install torch")
     words = (
         [sys.executable, "-P", "-m", "logbert_engine.hardware.torch_worker"] if command is None else command
     )
@@ -61,7 +61,9 @@ def ask_torch(
         answer = msgspec.json.decode(_last_line(done.stdout).encode(), type=TorchAnswer)
     except msgspec.DecodeError as error:
         raise DeviceError(f"torch's answer makes no sense ({error}); {_REINSTALL}") from error
-    keep(key_of(hardware), answer)
+    key = key_of(hardware)
+    answer = with_best_rates(answer, remembered(key))
+    keep(key, answer)
     return answer
 
 

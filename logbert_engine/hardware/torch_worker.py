@@ -17,13 +17,14 @@ import torch
 from logbert_engine.hardware.sources import MB
 from logbert_engine.hardware.torch_answer import TorchAnswer, TorchDevice
 
-_SHORTEST_S = 0.05
-"""A product that takes this long is timed well."""
-_LONGEST_S = 0.3
+_LONGEST_S = 0.45
 """All products of one precision on one device take about so long."""
+_SMALLEST = 512
+"""Rows of the matrices to begin with: the product of smaller ones takes as long to hand out as to compute."""
 _LARGEST = {"cpu": 2048, "mps": 8192, "cuda": 8192}
-"""Rows of the matrices: three of 8192 take 768 MB in fp32."""
-_REPEATS = 4
+"""Rows to end with: three of 8192 take 768 MB in fp32."""
+_REPEATS = 3
+"""Of each size at least: the first loads the library, and on a busy machine one may take a thousand times as long."""
 
 
 def main() -> int:
@@ -110,21 +111,20 @@ def _rates(device: TorchDevice) -> dict[str, float]:
 
 def _rate(device: TorchDevice, dtype: torch.dtype) -> float:
     """Operations a second of the best of a few products, of matrices large enough to be timed."""
-    rows, best = 128, 0.0
+    rows, best = _SMALLEST, 0.0
     wait = _waiting(device.kind)
     deadline = time.perf_counter() + _LONGEST_S
     try:
         while True:
             a = torch.randn(rows, rows, device=_device(device)).to(dtype)
-            _timed(a, wait)  # the first one loads the library and chooses its algorithm
-            took = _timed(a, wait)
+            took = min(_timed(a, wait) for _ in range(_REPEATS))
+            grows = rows < _LARGEST[device.kind] and 8 * _REPEATS * took < deadline - time.perf_counter()
+            while not grows and time.perf_counter() < deadline:
+                took = min(took, _timed(a, wait))
             best = max(best, 2 * rows**3 / took)
-            left = deadline - time.perf_counter()
-            if rows >= _LARGEST[device.kind] or took >= _SHORTEST_S or 8 * took * (2 + _REPEATS) > left:
+            if not grows:
                 break
             rows *= 2
-        for _ in range(_REPEATS):
-            best = max(best, 2 * rows**3 / _timed(a, wait))
     except RuntimeError:
         pass  # a GPU that others filled has no room for larger matrices: the smaller ones have told
     return best

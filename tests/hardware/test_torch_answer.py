@@ -66,7 +66,7 @@ def test_a_torch_that_hangs_is_given_up() -> None:
 
 def test_without_torch_the_way_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(DeviceError, match="torch is not installed; pip install torch"):
+    with pytest.raises(DeviceError, match="torch is not installed; run: pip install torch"):
         ask_torch(machine("colab-t4"))
 
 
@@ -82,6 +82,19 @@ def test_an_answer_is_kept_for_this_machine_with_this_driver_and_torch(
     assert remembered(key_of(hardware)) is None
     monkeypatch.setattr("logbert_engine.hardware.torch_answer.torch_version", lambda: "9.9")
     assert remembered(key_of(machine("dgx-a100"))) is None
+
+
+def test_a_rate_that_was_higher_before_on_this_machine_stands() -> None:
+    def rates(**flops: float) -> list[str]:
+        return saying(TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="cpu", flops=flops)]))
+
+    hardware = machine("colab-t4")
+    ask_torch(hardware, command=rates(fp32=2.0, bf16=3.0))
+    assert ask_torch(hardware, command=rates(fp32=1.0)).devices[0].flops == {"fp32": 2.0, "bf16": 3.0}
+    assert ask_torch(hardware, command=rates(fp32=4.0)).devices[0].flops == {"fp32": 4.0}, (
+        "the short one is slower"
+    )
+    assert ask_torch(machine("dgx-spark"), command=rates(fp32=1.0)).devices[0].flops == {"fp32": 1.0}
 
 
 def test_a_damaged_answer_is_asked_anew() -> None:
@@ -105,10 +118,10 @@ def test_an_answer_that_cannot_be_kept_is_still_given(
 
 
 def test_what_macos_told_torch_takes_the_place_of_the_rule_of_thumb() -> None:
-    told = TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="mps", recommended_mb=28_000.0)])
+    told = TorchAnswer(torch="2.13.0", devices=[TorchDevice(kind="mps", recommended_mb=28_000.0, bf16=True)])
     keep(key_of(machine("m4-max-36")), told)
     (gpu,) = machine("m4-max-36").accelerators
-    assert (gpu.memory_mb, gpu.note) == (28_000.0, TOLD)
+    assert (gpu.memory_mb, gpu.note, gpu.bf16) == (28_000.0, TOLD, True)
     sampler = Sampler(RECORDED["m4-max-36"].sources(), gpus=list)
     assert sampler.sample(None).accelerators[0].memory_mb == 28_000.0
     assert machine("m4-pro-24").accelerators[0].memory_mb == 16 * 1024
