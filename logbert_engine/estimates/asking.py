@@ -11,7 +11,7 @@ import msgspec
 
 from logbert_engine.estimates.advice import advice
 from logbert_engine.estimates.duration import micro_seconds, update_seconds
-from logbert_engine.estimates.estimate import estimate, with_settings
+from logbert_engine.estimates.estimate import as_built, estimate, with_settings
 from logbert_engine.estimates.learned import Measured, learned_on, model_key
 from logbert_engine.estimates.machine import Machine, place_of
 from logbert_engine.estimates.memory import Load
@@ -108,9 +108,8 @@ class Measurement:
         guess = estimate(wanted, machine, data)
         if guess.verdict.fit in ("no device", "too large"):
             raise LogbertError(f"{wanted.preset} cannot be measured here: it {guess.verdict.words}.")
-        self._asked = wanted
-        self._config = with_settings(wanted, guess.verdict)
-        self._work = work_of(wanted, data)
+        self._config = with_settings(as_built(wanted)[0], guess.verdict)
+        self._work = work_of(self._config, data)
         self._guess = guess
         self._lock = threading.Lock()
         self._trial: Trial | None = None

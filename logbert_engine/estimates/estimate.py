@@ -16,12 +16,13 @@ from logbert_engine.estimates.elsewhere import elsewhere
 from logbert_engine.estimates.learned import Measured
 from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB, Machine, Place, place_of
 from logbert_engine.estimates.memory import MB, Load, parts_of, settled
+from logbert_engine.estimates.pretrained import with_its_sizes
 from logbert_engine.estimates.rates import Speed
 from logbert_engine.estimates.shape import Shape, shape_of
 from logbert_engine.estimates.verdict import judge
 from logbert_engine.estimates.work import StageWork, Work, work_of
 from logbert_engine.presets.batching import batch_for, micro_batch_for, within_tokens
-from logbert_engine.presets.types import RunConfig
+from logbert_engine.presets.types import Decoder, RunConfig
 from logbert_engine.protocol.estimates import Estimate, Figure, Origin, StageEstimate, Verdict
 from logbert_engine.protocol.messages import DataSummary
 
@@ -60,6 +61,7 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
     Raises:
         PresetError: the stages do not hold.
     """
+    config, unknown = as_built(config)
     work = work_of(config, data)
     shape = shape_of(config.model, work.events)
     place = place_of(config, machine)
@@ -115,8 +117,16 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
         verdict=verdict,
         elsewhere=there,
         documented=config.documented,
-        assumed=list(work.assumed),
+        assumed=[*work.assumed, *([unknown] if unknown else [])],
     )
+
+
+def as_built(config: RunConfig) -> tuple[RunConfig, str]:
+    """With the sizes of the model that it begins from, and what had to be taken for granted."""
+    if isinstance(config.model, Decoder):
+        return config, ""
+    model, unknown = with_its_sizes(config.model)
+    return msgspec.structs.replace(config, model=model), unknown
 
 
 def _batches(config: RunConfig, work: Work, place: Place | None) -> tuple[int, int]:

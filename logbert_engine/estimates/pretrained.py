@@ -1,0 +1,60 @@
+"""Sizes of pre-trained models, which take the place of a preset's own. Read without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from logbert_engine.presets.types import Encoder
+
+# Sources: the models' config.json on the Hugging Face hub.
+KNOWN: Mapping[str, dict[str, Any]] = {
+    "bert-base-uncased": {"architecture": "bert", "hidden": 768, "layers": 12, "heads": 12},
+    "bert-base-cased": {"architecture": "bert", "hidden": 768, "layers": 12, "heads": 12},
+    "bert-large-uncased": {"architecture": "bert", "hidden": 1024, "layers": 24, "heads": 16},
+    "distilbert-base-uncased": {"architecture": "distilbert", "hidden": 768, "layers": 6, "heads": 12},
+    "distilbert-base-cased": {"architecture": "distilbert", "hidden": 768, "layers": 6, "heads": 12},
+}
+_NAMES = {
+    "bert": ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    "distilbert": ("dim", "n_layers", "n_heads", "hidden_dim"),
+}
+_ROOM = 512
+
+
+def with_its_sizes(model: Encoder) -> tuple[Encoder, str]:
+    """The encoder with the sizes of the pre-trained model that it begins from.
+
+    Returns:
+        The encoder, and what had to be taken for granted: nothing, or that the sizes are not known.
+    """
+    if not model.pretrained:
+        return model, ""
+    known = KNOWN.get(model.pretrained.rpartition("/")[2]) or _told(Path(model.pretrained))
+    if known is None:
+        return model, f"the sizes of {model.pretrained} are not known: those that the preset gives were taken"
+    sizes = {"ffn": 0, "max_length": min(model.max_length, known.get("max_length", _ROOM)), "dropout": 0.1}
+    return msgspec.structs.replace(model, **(sizes | known | {"max_length": sizes["max_length"]})), ""
+
+
+def _told(folder: Path) -> dict[str, Any] | None:
+    """Sizes from the ``config.json`` of a folder; None where it has none that can be understood."""
+    try:
+        told = json.loads((folder / "config.json").read_bytes())
+        kind = told["model_type"]
+        hidden, layers, heads, ffn = (int(told[name]) for name in _NAMES[kind])
+        return {
+            "architecture": kind,
+            "hidden": hidden,
+            "layers": layers,
+            "heads": heads,
+            "ffn": ffn,
+            "max_length": int(told["max_position_embeddings"]),
+            "dropout": float(told.get("hidden_dropout_prob", told.get("dropout", 0.1))),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
