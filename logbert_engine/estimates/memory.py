@@ -131,4 +131,4 @@ def settled(shape: Shape, load: Load) -> float:
     root = math.sqrt(activations)
     if kernel_of(shape, load.kind) == "fused":
         return code + (0.3 * activations if shape.checkpointing else 0.0)
-    return code + (0.5 * activations + 6 * root if shape.checkpointing else 5 * root)
+    return code + (0.5 * activations + 9 * root if shape.checkpointing else 6.5 * root)
