@@ -11,11 +11,10 @@ import msgspec
 
 from logbert_engine.estimates.advice import advice
 from logbert_engine.estimates.duration import micro_seconds, update_seconds
-from logbert_engine.estimates.estimate import as_built, estimate, with_settings
+from logbert_engine.estimates.estimate import as_built, estimate
 from logbert_engine.estimates.learned import Measured, learned_on, model_key
 from logbert_engine.estimates.machine import Machine, place_of
 from logbert_engine.estimates.memory import Load
-from logbert_engine.estimates.shape import shape_of
 from logbert_engine.estimates.trying import Trial, TrialError, TrialSpec
 from logbert_engine.estimates.work import work_of
 from logbert_engine.hardware.probe import probe
@@ -23,9 +22,10 @@ from logbert_engine.hardware.torch_answer import key_of, remembered
 from logbert_engine.hardware.torch_ask import ask_torch
 from logbert_engine.presets.loading import list_presets
 from logbert_engine.presets.merging import resolve
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.errors import DeviceError, LogbertError, PresetError
-from logbert_engine.protocol.estimates import Estimate, EstimateQuery, Estimates
+from logbert_engine.protocol.estimates import Estimate, EstimateQuery, Estimates, Verdict
 from logbert_engine.protocol.messages import DataSummary, Hardware, RunSpec
 
 _NOWHERE = "."
@@ -86,6 +86,11 @@ def config_of(spec: RunSpec) -> RunConfig:
     )
 
 
+def with_settings(spec: RunSpec, verdict: Verdict) -> RunSpec:
+    """The request with what the verdict says makes it fit."""
+    return msgspec.structs.replace(spec, overrides=[*spec.overrides, *verdict.settings])
+
+
 def all_presets() -> list[str]:
     """Names of the shipped presets, in the picker's order."""
     return [preset.name for preset in list_presets()]
@@ -108,7 +113,7 @@ class Measurement:
         guess = estimate(wanted, machine, data)
         if guess.verdict.fit in ("no device", "too large"):
             raise LogbertError(f"{wanted.preset} cannot be measured here: it {guess.verdict.words}.")
-        self._config = with_settings(as_built(wanted)[0], guess.verdict)
+        self._config = as_built(config_of(with_settings(spec, guess.verdict)))[0]
         self._work = work_of(self._config, data)
         self._guess = guess
         self._lock = threading.Lock()

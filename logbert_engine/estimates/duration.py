@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logbert_engine.estimates.memory import Load, kept_by_layer
 from logbert_engine.estimates.rates import Speed
-from logbert_engine.estimates.shape import Shape
+from logbert_engine.presets.shape import Shape
 
 TRAFFIC = 3.0
 """Times that what a layer keeps goes through memory in a forward and backward pass."""

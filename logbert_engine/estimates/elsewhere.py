@@ -6,9 +6,9 @@ from logbert_engine.estimates.duration import flop_per_token, micro_seconds, upd
 from logbert_engine.estimates.machine import Precision
 from logbert_engine.estimates.memory import Load, parts_of
 from logbert_engine.estimates.rates import TERA, nominal, speed_of
-from logbert_engine.estimates.shape import Shape
-from logbert_engine.estimates.verdict import halves
+from logbert_engine.estimates.verdict import smaller
 from logbert_engine.estimates.work import Work
+from logbert_engine.presets.shape import Shape
 from logbert_engine.presets.types import Hardware, RunConfig
 from logbert_engine.protocol.estimates import Elsewhere, Figure
 
@@ -59,7 +59,7 @@ def _largest(config: RunConfig, shape: Shape, work: Work, batch: int, there: Har
     kind = there.devices[0]
     room = there.gpu_memory_gb * 1024 - _KEPT_MB
     begin = min(config.training.micro_batch or batch, -(-batch // there.gpus))
-    for micro in (begin, *halves(begin)):
+    for micro in (begin, *smaller(batch, begin)):
         load = Load(kind, "fp32" if kind == "mps" else "fp16", micro, work.longest)
         if sum(parts_of(shape, load).values()) <= room:
             return micro

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -16,12 +17,12 @@ from logbert_engine.estimates.elsewhere import elsewhere
 from logbert_engine.estimates.learned import Measured
 from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB, Machine, Place, place_of
 from logbert_engine.estimates.memory import MB, Load, parts_of, settled
-from logbert_engine.estimates.pretrained import with_its_sizes
 from logbert_engine.estimates.rates import Speed
-from logbert_engine.estimates.shape import Shape, shape_of
-from logbert_engine.estimates.verdict import judge
+from logbert_engine.estimates.verdict import judge, smaller
 from logbert_engine.estimates.work import StageWork, Work, work_of
 from logbert_engine.presets.batching import batch_for, micro_batch_for, within_tokens
+from logbert_engine.presets.pretrained import with_its_sizes
+from logbert_engine.presets.shape import Shape, shape_of
 from logbert_engine.presets.types import Decoder, RunConfig
 from logbert_engine.protocol.estimates import Estimate, Figure, Origin, StageEstimate, Verdict
 from logbert_engine.protocol.messages import DataSummary
@@ -81,11 +82,12 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
         run = _Run(config, work, shape, place, machine)
         verdict = judge(
             lambda micro, again: _memory(run, batch, micro, again).value,
-            micro_batch,
+            [micro_batch, *smaller(_divided(config), micro_batch)],
             shape.checkpointing,
             place.room_mb,
             _where(place),
         )
+        verdict = msgspec.structs.replace(verdict, settings=_settings(config, verdict, micro_batch))
     micro = verdict.micro_batch or micro_batch
     fitted = replace(run, shape=replace(shape, checkpointing=verdict.checkpointing or shape.checkpointing))
     step = _step(fitted, batch, micro)
@@ -252,8 +254,21 @@ def _sum(times: list[Figure]) -> Figure:
     )
 
 
-def with_settings(config: RunConfig, verdict: Verdict) -> RunConfig:
-    """The configuration with what the verdict says makes it fit."""
-    model = msgspec.structs.replace(config.model, gradient_checkpointing=verdict.checkpointing)
-    training = msgspec.structs.replace(config.training, micro_batch=verdict.micro_batch)
-    return msgspec.structs.replace(config, model=model, training=training)
+def _divided(config: RunConfig) -> int:
+    """What the micro-batch has to divide."""
+    batches = [batch for _, batch in config.training.batch_by_ratio] or [config.training.batch]
+    return math.gcd(*batches)
+
+
+def _settings(config: RunConfig, verdict: Verdict, micro_batch: int) -> list[str]:
+    """What has to be set so that a run is as the verdict has it."""
+    if verdict.fit != "adjusted":
+        return []
+    settings = []
+    if verdict.micro_batch != micro_batch:
+        settings.append(f"training.micro_batch={verdict.micro_batch}")
+        if config.training.accumulation > 1:
+            settings.append(f"training.accumulation={config.training.batch // verdict.micro_batch}")
+    if verdict.checkpointing and not config.model.gradient_checkpointing:
+        settings.append("model.gradient_checkpointing=true")
+    return settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from logbert_engine.estimates.shape import Shape
+from logbert_engine.presets.shape import Shape
 from logbert_engine.protocol.errors import StorageError
 from logbert_engine.protocol.locations import state_dir
 from logbert_engine.protocol.messages import Hardware

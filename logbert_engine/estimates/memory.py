@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from logbert_engine.estimates.shape import Shape
+from logbert_engine.presets.shape import Shape
 
 MB = 1 << 20
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 from logbert_engine.protocol.estimates import Verdict
 
@@ -13,7 +13,9 @@ Need = Callable[[int, bool], float]
 """MB with a micro-batch, with or without gradient checkpointing."""
 
 
-def judge(need: Need, micro_batch: int, checkpointing: bool, room_mb: float, where: str) -> Verdict:
+def judge(
+    need: Need, micro_batches: Sequence[int], checkpointing: bool, room_mb: float, where: str
+) -> Verdict:
     """The verdict on a run.
 
     A smaller micro-batch is tried first, since it costs little time; then checkpointing, which costs a third more,
@@ -21,30 +23,27 @@ def judge(need: Need, micro_batch: int, checkpointing: bool, room_mb: float, whe
 
     Args:
         need: memory that the run takes.
-        micro_batch: sessions on a device at once, by the settings.
+        micro_batches: sessions on a device at once: by the settings, then smaller ones that can be taken instead.
         checkpointing: by the settings.
         room_mb: what the device has to offer.
         where: the device, in words.
     """
-    room = SPARE * room_mb
+    room, micro_batch = SPARE * room_mb, micro_batches[0]
     if need(micro_batch, checkpointing) <= room:
         return Verdict(
             fit="fits", micro_batch=micro_batch, checkpointing=checkpointing, words=f"fits {where}"
         )
-    tried = [(micro, checkpointing) for micro in halves(micro_batch)]
+    tried = [(micro, checkpointing) for micro in micro_batches[1:]]
     if not checkpointing:
-        tried += [(micro, True) for micro in (micro_batch, *halves(micro_batch))]
+        tried += [(micro, True) for micro in micro_batches]
     for micro, again in tried:
         if need(micro, again) <= room:
-            settings = [f"training.micro_batch={micro}"] if micro != micro_batch else []
-            settings += ["model.gradient_checkpointing=true"] if again and not checkpointing else []
             how = [f"a micro-batch of {micro}"] if micro != micro_batch else []
             how += ["gradient checkpointing"] if again and not checkpointing else []
             return Verdict(
                 fit="adjusted",
                 micro_batch=micro,
                 checkpointing=again,
-                settings=settings,
                 words=f"fits {where} with {' and '.join(how)}",
             )
     lacking = need(1, True) - room
@@ -58,8 +57,6 @@ def judge(need: Need, micro_batch: int, checkpointing: bool, room_mb: float, whe
     )
 
 
-def halves(micro_batch: int) -> Iterator[int]:
-    """Smaller micro-batches: 7, 4, 2, 1, as the engine takes them when memory runs short."""
-    while micro_batch > 1:
-        micro_batch = (micro_batch + 1) // 2
-        yield micro_batch
+def smaller(batch: int, below: int) -> list[int]:
+    """Micro-batches that a batch can be divided into, from the largest below a number on."""
+    return [micro for micro in range(below - 1, 0, -1) if batch % micro == 0]

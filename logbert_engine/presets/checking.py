@@ -11,6 +11,7 @@ import msgspec
 
 from logbert_engine.presets.document import KeyPath, shorten, show_path
 from logbert_engine.presets.fields import describe, keys_of, nearest, type_at, type_of
+from logbert_engine.presets.pretrained import POSITIONS, known_sizes
 from logbert_engine.presets.types import Decoder, Encoder, Preset, RunConfig
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -105,6 +106,8 @@ def check(config: Preset | RunConfig) -> None:
         _check_encoder(config.model)
     else:
         _check_decoder(config.model)
+    if isinstance(config, Preset):  # a run reads as far as its model can
+        _check_positions(config)
     _check_batch(config)
     _check_hypersphere(config)
     _check_stages(config)
@@ -123,6 +126,18 @@ def _check_encoder(model: Encoder) -> None:
         raise Fault(
             (("model", "pretrained"),),
             "model.pretrained is empty; name a model or a folder, or write null to start from nothing",
+        )
+
+
+def _check_positions(preset: Preset) -> None:
+    model = preset.model
+    if not isinstance(model, Encoder) or not model.pretrained or known_sizes(model.pretrained) is None:
+        return
+    if model.max_length > POSITIONS:
+        raise Fault(
+            (("model", "max_length"), ("model", "pretrained")),
+            f"model.max_length {model.max_length} is more than the {POSITIONS} positions of {model.pretrained}; "
+            "lower it, longer sessions are read in windows",
         )
 
 

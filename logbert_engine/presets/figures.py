@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Decoder, Encoder, Preset
 from logbert_engine.protocol.messages import PresetInfo
-
-MARKER_ROWS = 8
-"""Embedding rows before the reserved ones, as in ``models.vocabulary``."""
 
 
 def preset_info(preset: Preset) -> PresetInfo:
@@ -51,25 +49,6 @@ def parameters(model: Encoder | Decoder) -> int | None:
     For an encoder without the events of the data, which the preset does not know: markers and reserved rows
     alone are counted. Each event adds ``hidden`` + 1. None for a pre-trained model.
     """
-    if isinstance(model, Decoder):
-        return _decoder(model)
-    return _encoder(model) if model.pretrained is None else None
-
-
-def _decoder(model: Decoder) -> int:
-    """Tied embeddings; a layer is query and output, shared keys and values, SwiGLU and two RMSNorms."""
-    width, shared = model.hidden, model.hidden // model.heads * model.kv_heads
-    attention = 2 * width * width + 2 * width * shared
-    layer = attention + 3 * width * model.ffn + 2 * width
-    return model.vocabulary * width + model.layers * layer + width
-
-
-def _encoder(model: Encoder) -> int:
-    """As in transformers' BertForMaskedLM and DistilBertForMaskedLM, with a tied output."""
-    width, ffn = model.hidden, model.ffn or 4 * model.hidden
-    rows = MARKER_ROWS + model.reserved_events
-    token_type = width if model.architecture == "bert" else 0  # one type of token
-    embeddings = rows * width + model.max_length * width + token_type + 2 * width
-    layer = 4 * (width * width + width) + 2 * width * ffn + ffn + width + 4 * width
-    head = width * width + width + 2 * width + rows
-    return embeddings + model.layers * layer + head
+    if isinstance(model, Encoder) and model.pretrained is not None:
+        return None
+    return shape_of(model).parameters

@@ -1,8 +1,7 @@
 """Whether what is estimated is what happens: peak memory beforehand, seconds of a step after a measurement.
 
 Each row is a preset with a micro-batch, a length and with or without gradient checkpointing. A first trial, in a
-process of its own, is the measurement that ``estimate --measure`` takes; a second one is what the estimate is compared
-with.
+process of its own, is the measurement that ``estimate --measure`` takes; with a second one the estimate is compared.
 ``LOGBERT_BENCH_ROWS`` names presets; ``LOGBERT_BENCH_DEVICE`` the device (cpu).
 """
 

@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional
 
 from logbert_engine.estimates.memory import Load, kept_by_layer
-from logbert_engine.estimates.shape import shape_of
 from logbert_engine.models.decoder import new_decoder, next_token_loss
 from logbert_engine.models.encoder import new_model, read
 from logbert_engine.models.recompute import recompute_layers
 from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Decoder, Encoder
 
 ROWS, TOKENS, EVENTS = 3, 40, 30

@@ -11,7 +11,7 @@ from logbert_engine.estimates.asking import config_of
 from logbert_engine.estimates.estimate import estimate
 from logbert_engine.estimates.learned import Learned, Measured, learned_on, model_key
 from logbert_engine.estimates.machine import Machine
-from logbert_engine.estimates.shape import shape_of
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.estimates import Estimate
 from logbert_engine.protocol.messages import Hardware, RunSpec

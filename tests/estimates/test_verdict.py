@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from logbert_engine.estimates.asking import config_of
-from logbert_engine.estimates.estimate import estimate, with_settings
+from logbert_engine.estimates.asking import config_of, with_settings
+from logbert_engine.estimates.estimate import estimate
 from logbert_engine.estimates.learned import Learned
 from logbert_engine.estimates.machine import Machine
-from logbert_engine.estimates.verdict import judge
+from logbert_engine.estimates.verdict import judge, smaller
 from logbert_engine.protocol.messages import RunSpec
 from tests.hardware.machines import machine
+
+SIXTEEN = [16, *smaller(16, 16)]
 
 
 def need(micro_batch: int, checkpointing: bool) -> float:
@@ -32,19 +34,17 @@ def need(micro_batch: int, checkpointing: bool) -> float:
 def test_a_smaller_micro_batch_is_tried_before_checkpointing(
     room: float, fit: str, micro_batch: int, checkpointing: bool
 ) -> None:
-    verdict = judge(need, 16, False, room, "here")
+    verdict = judge(need, SIXTEEN, False, room, "here")
     assert (verdict.fit, verdict.micro_batch, verdict.checkpointing) == (fit, micro_batch, checkpointing)
 
 
 def test_what_does_not_fit_says_by_how_much() -> None:
-    assert judge(need, 16, False, 100, "here").lacking_mb == pytest.approx(110 - 95)
+    assert judge(need, SIXTEEN, False, 100, "here").lacking_mb == pytest.approx(110 - 95)
 
 
-def test_the_settings_are_those_that_make_it_fit() -> None:
-    assert judge(need, 16, False, 150, "here").settings == [
-        "training.micro_batch=4",
-        "model.gradient_checkpointing=true",
-    ]
+def test_a_micro_batch_divides_the_batch() -> None:
+    assert smaller(24, 24) == [12, 8, 6, 4, 3, 2, 1]
+    assert smaller(24, 8) == [6, 4, 3, 2, 1]
 
 
 def known(name: str) -> Machine:
@@ -69,11 +69,12 @@ def known(name: str) -> Machine:
     ],
 )
 def test_presets_on_recorded_machines(preset: str, where: str, fit: str, device: str) -> None:
-    config = config_of(RunSpec(data="", run_dir="", preset=preset))
-    found = estimate(config, known(where))
+    spec = RunSpec(data="", run_dir="", preset=preset)
+    found = estimate(config_of(spec), known(where))
     assert (found.verdict.fit, found.device) == (fit, device), found.verdict.words
+    assert bool(found.verdict.settings) == (fit == "adjusted")
     if fit == "adjusted":
-        again = estimate(with_settings(config, found.verdict), known(where))
+        again = estimate(config_of(with_settings(spec, found.verdict)), known(where))
         assert again.verdict.fit == "fits", again.verdict.words
 
 

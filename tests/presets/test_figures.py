@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from logbert_engine.presets.figures import MARKER_ROWS, parameters, preset_info
+from logbert_engine.presets.figures import parameters, preset_info
 from logbert_engine.presets.loading import list_presets, load_preset
+from logbert_engine.presets.shape import MARKER_ROWS
 from logbert_engine.presets.types import Decoder, Encoder
 
 

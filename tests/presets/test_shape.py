@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from logbert_engine.estimates.shape import shape_of
 from logbert_engine.models.decoder import new_decoder
 from logbert_engine.models.encoder import new_model, parameter_count
 from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.loading import list_presets, load_preset
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Decoder
 
 EVENTS = 123

@@ -23,7 +23,8 @@ _NAMES = {
     "bert": ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     "distilbert": ("dim", "n_layers", "n_heads", "hidden_dim"),
 }
-_ROOM = 512
+POSITIONS = 512
+"""Tokens that each of the known ones has positions for."""
 
 
 def with_its_sizes(model: Encoder) -> tuple[Encoder, str]:
@@ -34,11 +35,20 @@ def with_its_sizes(model: Encoder) -> tuple[Encoder, str]:
     """
     if not model.pretrained:
         return model, ""
-    known = KNOWN.get(model.pretrained.rpartition("/")[2]) or _told(Path(model.pretrained))
+    known = known_sizes(model.pretrained) or _told(Path(model.pretrained))
     if known is None:
         return model, f"the sizes of {model.pretrained} are not known: those that the preset gives were taken"
-    sizes = {"ffn": 0, "max_length": min(model.max_length, known.get("max_length", _ROOM)), "dropout": 0.1}
+    sizes = {
+        "ffn": 0,
+        "max_length": min(model.max_length, known.get("max_length", POSITIONS)),
+        "dropout": 0.1,
+    }
     return msgspec.structs.replace(model, **(sizes | known | {"max_length": sizes["max_length"]})), ""
+
+
+def known_sizes(name: str) -> dict[str, Any] | None:
+    """Sizes of a model of the hub by its id, with or without who made it; None where they are not known."""
+    return KNOWN.get(name.rpartition("/")[2])
 
 
 def _told(folder: Path) -> dict[str, Any] | None:

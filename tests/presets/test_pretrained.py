@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from logbert_engine.estimates.pretrained import KNOWN, with_its_sizes
-from logbert_engine.estimates.shape import shape_of
+from logbert_engine.presets.loading import check_file
+from logbert_engine.presets.pretrained import KNOWN, with_its_sizes
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Encoder
+from logbert_engine.protocol.errors import PresetError
 
 
 def test_one_of_its_own_keeps_its_sizes() -> None:
@@ -77,3 +79,17 @@ def test_where_they_are_not_known_it_says_so(content: str | None, tmp_path: Path
 def test_the_known_ones_are_not_made_up() -> None:
     """Heads divide the width, as in every BERT."""
     assert all(sizes["hidden"] % sizes["heads"] == 0 for sizes in KNOWN.values())
+
+
+def test_a_preset_that_reads_further_than_its_model_has_positions_is_refused(tmp_path: Path) -> None:
+    preset = tmp_path / "far.yaml"
+    preset.write_text(
+        "name: far\ntitle: Far\nsummary: Far.\nhardware:\n  label: Any\n"
+        "model:\n  family: encoder\n  pretrained: google-bert/bert-base-uncased\n  max_length: 1024\n"
+    )
+    with pytest.raises(PresetError) as refused:
+        check_file(preset)
+    assert str(refused.value) == (
+        f"{preset}:9:15: model.max_length 1024 is more than the 512 positions of google-bert/bert-base-uncased; "
+        "lower it, longer sessions are read in windows."
+    )
