@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,20 @@ import torch
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.models.device import Compute
 from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.runfile import read_config
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.layout import RunLayout, StageLayout
 from logbert_engine.training.plan import StageMetrics
+from logbert_engine.training.prepare import prepare
+from logbert_engine.training.recorder import Recorder
+from logbert_engine.training.run import run_stages
 from logbert_engine.training.team import Place, Team
+from logbert_engine.training.wishes import Wishes
 
 CompleteStage = Callable[..., StageLayout]
 Request = Callable[..., RunSpec]
+Train = Callable[..., RunLayout]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,6 +78,25 @@ def request_for(data: Path, run: RunLayout) -> Request:
         return msgspec.structs.replace(given, **changed)
 
     return make
+
+
+@pytest.fixture
+def train_here(request_for: Request, run: RunLayout, compute: Compute) -> Train:
+    """``train_here(name, settings, …)``: a run trained in this process, in a folder of that name."""
+
+    def train(name: str, settings: Sequence[str], **changed: Any) -> RunLayout:
+        layout = RunLayout(run.root / name)
+        request = {"progressive": False, "sample_ratio": 1.0, "device": "cpu"} | changed
+        prepare(request_for(run_dir=str(layout.root), overrides=list(settings), **request))
+        recorder = Recorder(layout)
+        try:
+            team = Team(Place(), compute.device)
+            run_stages(layout, read_config(layout), compute, recorder, Wishes(layout), team, 0)
+        finally:
+            recorder.close()
+        return layout
+
+    return train
 
 
 @pytest.fixture

@@ -11,15 +11,9 @@ import pytest
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
 from logbert_engine.models.checkpoint import read_record
-from logbert_engine.models.device import Compute
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.rundir.layout import RunLayout
-from logbert_engine.training.prepare import prepare
-from logbert_engine.training.recorder import Recorder
-from logbert_engine.training.run import run_stages
-from logbert_engine.training.team import Place, Team
-from logbert_engine.training.wishes import Wishes
-from tests.training.conftest import Request
+from tests.training.conftest import Train
 
 BURST = range(300, 303)
 """Sessions that hold an event which no other holds; neighbours in time, in one of 200 parts."""
@@ -37,30 +31,6 @@ def sessions(tmp_path: Path) -> Path:
     return folder
 
 
-def trained(request_for: Request, run: RunLayout, sessions: Path, seed: int, compute: Compute) -> RunLayout:
-    """A run of a few steps in this process."""
-    settings = ("data.hold_out=spread", "data.valid_share=0.3", "training.stage_steps=4", "model.hidden=16")
-    layout = RunLayout(run.root / str(seed))
-    prepare(
-        request_for(
-            data=str(sessions),
-            run_dir=str(layout.root),
-            progressive=False,
-            seed=seed,
-            sample_ratio=1.0,
-            device="cpu",
-            overrides=list(settings),
-        )
-    )
-    recorder = Recorder(layout)
-    try:
-        team = Team(Place(), compute.device)
-        run_stages(layout, read_config(layout), compute, recorder, Wishes(layout), team, 0)
-    finally:
-        recorder.close()
-    return layout
-
-
 def burst_is_held_out(layout: RunLayout) -> bool:
     config = read_config(layout)
     store, _ = open_sources(layout, config.data, max_rejected=1.0)
@@ -69,11 +39,12 @@ def burst_is_held_out(layout: RunLayout) -> bool:
 
 
 def test_how_often_new_events_come_does_not_depend_on_what_is_held_out(
-    request_for: Request, run: RunLayout, sessions: Path, compute: Compute
+    train_here: Train, sessions: Path
 ) -> None:
+    settings = ("data.hold_out=spread", "data.valid_share=0.3", "training.stage_steps=4", "model.hidden=16")
     held_out, unseen = [], []
     for seed in range(8):
-        layout = trained(request_for, run, sessions, seed, compute)
+        layout = train_here(str(seed), settings, data=str(sessions), seed=seed)
         record = read_record(layout.stage("stage_1_100pct").best)
         assert sorted(map(str, record.vocabulary.events)) == ["0", "1", "2", "burst"]
         assert record.calibration is not None
