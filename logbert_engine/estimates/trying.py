@@ -134,8 +134,11 @@ class Trial:
                 "the trial was killed, as the kernel does where memory runs out; try a smaller micro-batch.",
                 out_of_memory=True,
             )
-        why = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return TrialError(f"the trial ended with {why}: {words[-1] if words else 'it said nothing'}.")
+        if code < 0:
+            return TrialError(f"the trial was ended by signal {-code}.")
+        return TrialError(
+            f"the trial failed (exit status {code}): {words[-1] if words else 'it said nothing'}."
+        )
 
     def kill(self) -> None:
         """End the process, if it is still there; ``result`` then raises. From any thread."""

@@ -10,6 +10,7 @@ def recompute_layers(model: Any) -> None:
 
     Source: Chen, Xu, Zhang and Guestrin, Training Deep Nets with Sublinear Memory Cost, 2016.
     """
+    model.config.use_cache = False  # what a layer would keep of other calls is gone when it is computed again
     if hasattr(model, "activation_checkpointing_enable"):
         model.activation_checkpointing_enable()
     else:  # its name in older versions of transformers

@@ -110,7 +110,7 @@ def test_a_crash_says_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trying, "_MODULE", "logbert_engine.no_such_module")
     trial = Trial(SPEC)
     try:
-        with pytest.raises(TrialError, match=r"exit status 1: .*no_such_module"):
+        with pytest.raises(TrialError, match=r"exit status 1\): .*no_such_module"):
             trial.result()
     finally:
         trial.close()

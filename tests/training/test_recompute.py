@@ -7,13 +7,25 @@ import json
 import torch
 
 from logbert_engine.models.checkpoint import load_model
+from logbert_engine.models.encoder import new_model
 from logbert_engine.models.recompute import recompute_layers
+from logbert_engine.models.vocabulary import Vocabulary
 from logbert_engine.presets.runfile import read_config
+from logbert_engine.presets.types import Encoder
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.origin import settings_digest
 from tests.training.conftest import Train
 
 STAGE = "stage_1_100pct"
+
+
+def test_transformers_has_no_complaint(capfd) -> None:
+    with torch.device("meta"):
+        model = new_model(Encoder(hidden=16, layers=1, heads=2), Vocabulary(events=[1], reserved=2), 1)
+    recompute_layers(model)
+    model.train()
+    model(input_ids=torch.zeros(1, 4, dtype=torch.long, device="meta"))
+    assert capfd.readouterr().err == ""
 
 
 def losses(layout: RunLayout) -> list[float]:
