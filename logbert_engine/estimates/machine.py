@@ -14,7 +14,7 @@ from logbert_engine.protocol.messages import Accelerator, Hardware
 Kind = Literal["cpu", "mps", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
-EMPTY_MB = 400.0
+EMPTY_MB = 385.0
 """Of a process that has loaded torch and transformers, where it was not measured."""
 CONTEXT_MB = 500.0
 """That CUDA takes of a GPU for itself."""

@@ -86,12 +86,10 @@ def parts_of(shape: Shape, load: Load) -> dict[str, float]:
         activations = shape.layers * layer + around + passing
     logits = _logits(shape, load)
     gradients = weights
-    held = 0.0 if load.accumulates else 1.0
-    # without accumulation gradients come while activations go: the larger of the two is there at the peak
-    beginning = activations + logits
-    if held:
-        last = layer + passing + gradients
-        gradients = max(0.0, last - beginning)
+    if load.kind != "cpu" and not load.accumulates:
+        # gradients come while activations go, and a GPU's allocator gives the one's blocks to the other
+        gradients = max(0.0, layer + passing + weights - activations - logits)
+    gradients += 4.0 * shape.rows * shape.hidden  # of tied embeddings, a second one before the two are added up
     copies = 0.0 if load.precision == "fp32" else 2.0 * shape.multiplied
     found = {
         "weights": weights,
@@ -131,4 +129,4 @@ def settled(shape: Shape, load: Load) -> float:
     root = math.sqrt(activations)
     if kernel_of(shape, load.kind) == "fused":
         return code + (0.3 * activations if shape.checkpointing else 0.0)
-    return code + (0.5 * activations + 9 * root if shape.checkpointing else 6.5 * root)
+    return code + (0.45 * activations + 8 * root if shape.checkpointing else 0.11 * activations + 1.5 * root)
