@@ -37,7 +37,7 @@ def micro_seconds(shape: Shape, load: Load, speed: Speed) -> float:
     """Seconds of a micro-batch, forward and backward."""
     products = load.micro_batch * load.tokens * flop_per_token(shape, load.tokens) / speed.achieved
     passes = 4 / 3 if shape.checkpointing else 1.0
-    traffic = passes * TRAFFIC * shape.layers * kept_by_layer(shape, load) / speed.bandwidth
+    traffic = passes * TRAFFIC * shape.layers * kept_by_layer(shape, load).bytes / speed.bandwidth
     return products + traffic + passes * (shape.layers + 2) * OPERATIONS * speed.launch_s
 
 
@@ -52,5 +52,5 @@ def update_seconds(shape: Shape, speed: Speed) -> float:
 def scoring_seconds(shape: Shape, load: Load, speed: Speed, tokens: float) -> float:
     """Seconds of forward passes over so many tokens in all."""
     products = tokens * flop_per_token(shape, load.tokens, trained=False) / speed.achieved
-    of_token = shape.layers * kept_by_layer(shape, load) / max(1, load.micro_batch * load.tokens)
+    of_token = shape.layers * kept_by_layer(shape, load).bytes / max(1, load.micro_batch * load.tokens)
     return products + tokens * of_token / speed.bandwidth

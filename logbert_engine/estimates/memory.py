@@ -14,6 +14,8 @@ from typing import Literal
 from logbert_engine.presets.shape import Shape
 
 MB = 1 << 20
+_HEAP = 32 * MB
+"""Larger blocks glibc takes from the system, and gives them back."""
 
 Kernel = Literal["fused", "explicit"]
 """Of attention: whether the matrix of every token with every other is kept for the backward pass."""
@@ -39,23 +41,50 @@ def kernel_of(shape: Shape, kind: str) -> Kernel:
     return "fused" if kind == "cpu" and not shape.dropout else "explicit"
 
 
-def kept_by_layer(shape: Shape, load: Load) -> float:
-    """Bytes that a layer keeps for the backward pass, of a whole micro-batch."""
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that a layer keeps for the backward pass of a micro-batch, by the size of what they are kept in."""
+
+    of_width: float
+    """In tensors of a token's states."""
+    of_ffn: float
+    """In tensors of the feed-forward part."""
+    of_pairs: float
+    """In matrices of every token with every other."""
+
+    @property
+    def bytes(self) -> float:
+        """All of them."""
+        return self.of_width + self.of_ffn + self.of_pairs
+
+
+def kept_by_layer(shape: Shape, load: Load) -> Kept:
+    """What a layer keeps for the backward pass."""
     tokens, width = load.micro_batch * load.tokens, shape.hidden
     fused = kernel_of(shape, load.kind) == "fused"
     short = load.precision != "fp32"
     if shape.is_decoder:
-        if short:
-            of_token = (42 if fused else 54) * width + 11 * shape.ffn + (6 * shape.kv_width if fused else 0)
-        else:
-            of_token = (32 if fused else 40) * width + 16 * shape.ffn + (8 * shape.kv_width if fused else 0)
+        states = (42 if short else 32) if fused else (54 if short else 40)
+        shared = (6 if short else 8) * shape.kv_width if fused else 0
+        of_token, of_ffn = states * width + shared, (11 if short else 16) * shape.ffn
     else:
-        of_token = (24 if short else 32) * width + (4 if short else 8) * shape.ffn
-        of_token += _dropped(shape, load) * width
-    pairs = 4 * shape.heads if fused else 12 * shape.heads * load.tokens
+        of_token = ((24 if short else 32) + _dropped(shape, load)) * width
+        of_ffn = (4 if short else 8) * shape.ffn
+    of_pair = 4 * shape.heads if fused else 12 * shape.heads * load.tokens
     if fused and shape.masks_each:
-        pairs += 4 * load.tokens
-    return float(tokens * (of_token + pairs))
+        of_pair += 4 * load.tokens
+    return Kept(float(tokens * of_token), float(tokens * of_ffn), float(tokens * of_pair))
+
+
+def _in_heap(shape: Shape, load: Load) -> float:
+    """Bytes of what a layer keeps that the C library takes from its heap, so that gradients cannot have their place."""
+    kept, tokens = kept_by_layer(shape, load), 4.0 * load.micro_batch * load.tokens
+    sizes = (
+        (kept.of_width, tokens * shape.hidden),
+        (kept.of_ffn, tokens * shape.ffn),
+        (kept.of_pairs, tokens * load.tokens * shape.heads),
+    )
+    return sum(kept for kept, size in sizes if size < _HEAP)
 
 
 def _dropped(shape: Shape, load: Load) -> int:
@@ -77,7 +106,7 @@ def parts_of(shape: Shape, load: Load) -> dict[str, float]:
     """
     weights = 4.0 * shape.parameters
     tokens = load.micro_batch * load.tokens
-    layer = kept_by_layer(shape, load)
+    layer = kept_by_layer(shape, load).bytes
     passing = _passing(shape, load)
     around = tokens * shape.hidden * 12.0
     if shape.checkpointing:
@@ -86,10 +115,15 @@ def parts_of(shape: Shape, load: Load) -> dict[str, float]:
         activations = shape.layers * layer + around + passing
     logits = _logits(shape, load)
     gradients = weights
-    if load.kind != "cpu" and not load.accumulates:
-        # gradients come while activations go, and a GPU's allocator gives the one's blocks to the other
-        gradients = max(0.0, layer + passing + weights - activations - logits)
-    gradients += 4.0 * shape.rows * shape.hidden  # of tied embeddings, a second one before the two are added up
+    if not load.accumulates:
+        # gradients come while activations go; on a processor those in its heap stay where they are
+        left = 0.0
+        if load.kind == "cpu":
+            left = _in_heap(shape, load) * (1 if shape.checkpointing else shape.layers)
+        gradients = min(weights, max(0.0, left + layer + passing + weights - activations - logits))
+    gradients += (
+        4.0 * shape.rows * shape.hidden
+    )  # of tied embeddings, a second one before the two are added up
     copies = 0.0 if load.precision == "fp32" else 2.0 * shape.multiplied
     found = {
         "weights": weights,
