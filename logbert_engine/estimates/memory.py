@@ -77,7 +77,7 @@ def kept_by_layer(shape: Shape, load: Load) -> Kept:
 
 
 def _in_heap(shape: Shape, load: Load) -> float:
-    """Bytes of what a layer keeps that the C library takes from its heap, so that gradients cannot have their place."""
+    """Bytes of what a layer keeps that come from the C library's heap, where gradients cannot have their place."""
     kept, tokens = kept_by_layer(shape, load), 4.0 * load.micro_batch * load.tokens
     sizes = (
         (kept.of_width, tokens * shape.hidden),
