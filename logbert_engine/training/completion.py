@@ -174,7 +174,7 @@ def end_stage(
         finished_at=datetime.now().isoformat(timespec="seconds"),
         figures={"step": list(position.steps), "loss": list(position.losses), "lr": list(position.rates)},
         quality=quality,
-        steps_seconds=round(position.steps_s or 0.0, 3),
+        steps_seconds=round(position.steps_s, 3),
         validation_seconds=round(position.validation_s, 3),
         expected=expected,
     )

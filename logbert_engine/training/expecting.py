@@ -168,7 +168,7 @@ def _measured(
     place = place_of(_settled(context, micro_batch), machine)
     if place is None or not position.step:
         return None
-    windows = position.windows or [(position.step, position.steps_s or 0.0)]
+    windows = position.windows or [(position.step, position.steps_s)]
     work, shape = _work(context, plan), shape_of(context.sizes, len(context.vocabulary.events))
     micro_batches = -(-plan.batch // (micro_batch * place.count))
     step_s = sum(seconds for _, seconds in windows) / sum(count for count, _ in windows)

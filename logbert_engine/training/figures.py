@@ -47,7 +47,7 @@ class Figures:
         self._clock = None
         position.seconds += spent
         position.epoch_seconds += spent
-        position.steps_s = (position.steps_s or 0.0) + spent
+        position.steps_s += spent
 
     def take(self, position: Position, done: StepResult, sessions: float, events: int) -> None:
         """Take in a step without waiting for the device."""
@@ -124,7 +124,7 @@ class Figures:
                 device_mb=None if on_device is None else round(on_device, 1),
                 cpu_percent=self.cpu_percent(),
                 stage_s=round(position.seconds, 3),
-                steps_s=round(position.steps_s or 0.0, 3),
+                steps_s=round(position.steps_s, 3),
                 peak_rss_mb=round(position.peak_rss_mb, 1),
                 peak_device_mb=position.peak_device_mb,
             )

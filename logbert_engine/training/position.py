@@ -33,8 +33,8 @@ class Position(msgspec.Struct, kw_only=True):
     """Optimizer steps done."""
     seconds: float = 0.0
     """Trained for, over all attempts that count."""
-    steps_s: float | None = None
-    """Of those, seconds of optimizer steps; None in a state of before they were told apart."""
+    steps_s: float = 0.0
+    """Of those, seconds of optimizer steps."""
     validation_s: float = 0.0
     """Of them, those of validation."""
     windows: list[tuple[int, float]] = []
@@ -192,7 +192,7 @@ class Exact:
         self._optimizer.load_state_dict(payload["optimizer"])
         self._scaler.load_state_dict(payload["scaler"])
         position = msgspec.convert(payload["position"], Position)
-        if position.steps_s is None:
+        if "steps_s" not in payload["position"]:  # written before they were told apart
             position.steps_s = position.seconds
         before = msgspec.convert(payload["terms"], Terms)
         rank, generators = self._team.place.rank, payload["random"]
