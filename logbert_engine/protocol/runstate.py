@@ -148,6 +148,11 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
         return sum(stage.seconds for stage in self.stages)
 
     @property
+    def expected_left(self) -> Figure | None:
+        """Training time of the stages that are not complete, each whole; None unless it is known of each."""
+        return _time_of([stage for stage in self.stages if stage.phase != "done"])
+
+    @property
     def expected_memory(self) -> Figure | None:
         """MB at the peak of the stages that an expectation is known of."""
         return highest(stage.expected.memory for stage in self.stages if stage.expected is not None)
@@ -155,9 +160,7 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def expected_seconds(self) -> Figure | None:
         """Training time of all stages; None unless it is known of each."""
-        times = [stage.expected.seconds for stage in self.stages if stage.expected is not None]
-        found = [time for time in times if time is not None]
-        return together(found) if len(found) == len(self.stages) else None
+        return _time_of(self.stages)
 
     def current(self) -> StageState | None:
         """The stage that runs or ran last."""
@@ -221,17 +224,22 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
 
         Steps of later stages, which may have other batches, are taken to be as much longer as was expected.
         """
-        stage = self.current()
-        per_step = stage.step_s if stage is not None else None
-        if stage is None or per_step is None or self.phase != "training" or self.last is None:
+        stage, like = self.current(), self._measured()
+        per_step = like.step_s if like is not None else None
+        if stage is None or like is None or per_step is None or self.phase != "training":
             return None, None
-        left = per_step * max(0, stage.plan.steps - stage.step)
-        left += stage.end_s(stage) * max(0, stage.plan.epochs - len(stage.epochs))
-        later = 0.0
-        for next_one in self.stages[self.stage :]:
-            later += next_one.plan.steps * per_step * next_one.slower_than(stage)
-            later += next_one.plan.epochs * next_one.end_s(stage)
+
+        def of(some: StageState, steps: int, epochs: int) -> float:
+            return max(0, steps) * per_step * some.slower_than(like) + max(0, epochs) * some.end_s(like)
+
+        left = of(stage, stage.plan.steps - stage.step, stage.plan.epochs - len(stage.epochs))
+        later = sum(of(some, some.plan.steps, some.plan.epochs) for some in self.stages[self.stage :])
         return left, left + later
+
+    def _measured(self) -> StageState | None:
+        """The latest stage that this attempt has measured steps of; None before any."""
+        last = self.last
+        return self._stage(last.stage) if last is not None and last.stage <= self.stage else None
 
     def _expected(self, event: Expected) -> None:
         for expected in event.stages:
@@ -334,3 +342,9 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def _stage(self, index: int) -> StageState | None:
         """A stage by its number; None where the plan has no such stage (a damaged journal)."""
         return self.stages[index - 1] if 0 < index <= len(self.stages) else None
+
+
+def _time_of(stages: list[StageState]) -> Figure | None:
+    times = [stage.expected.seconds for stage in stages if stage.expected is not None]
+    found = [time for time in times if time is not None]
+    return together(found) if len(found) == len(stages) else None

@@ -10,7 +10,7 @@ from logbert_tui.figures import NONE, duration, keep_start, megabytes
 from logbert_tui.widgets.cells import clean
 from logbert_tui.widgets.lines import Row
 
-_NAME, _SOURCE = 8, 12
+_NAME, _SOURCE = 7, 11
 _WHOLE = 6
 """Rows of time and memory with a row for each source."""
 

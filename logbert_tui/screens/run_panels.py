@@ -90,7 +90,7 @@ def progress_row(run: RunState, width: int) -> Row:
         if stage_left is None and stage.expected is not None:  # no step has been measured yet
             head, stage_words, run_words = (
                 "expected",
-                *map(_about, (stage.expected.seconds, run.expected_seconds)),
+                *map(_about, (stage.expected.seconds, run.expected_left)),
             )
         long = f" {share:4.0%}   {head}: stage {stage_words}, run {run_words}"
         step_s = stage.step_s if stage_left is not None else None
@@ -159,7 +159,8 @@ def _budgeted(label: str, run: RunState, value: float | None, room_mb: float | N
         limit = max(budget * 1.15, run.peak_mb, expected or 0.0)
     elif limit is None and run.peak_mb:
         limit = max(run.peak_mb, expected or 0.0) * 1.25
-    return Gauge(label, value, limit, megabytes(value), run.peak_mb or None, budget, expected)
+    peak = max(run.peak_mb, value or 0.0)  # the journal's is some steps old
+    return Gauge(label, value, limit, megabytes(value), peak or None, budget, expected)
 
 
 def _gpu_gauges(gpu: Accelerator, index: int | None) -> list[Gauge]:
