@@ -18,13 +18,13 @@ from logbert_engine.estimates.learned import Measured, model_key
 from logbert_engine.estimates.machine import Machine, place_of
 from logbert_engine.estimates.memory import Load
 from logbert_engine.estimates.shape import shape_of
-from logbert_engine.estimates.wording import duration, memory
+from logbert_engine.estimates.wording import expected_words
 from logbert_engine.estimates.work import StageWork, Work, scorings_of
 from logbert_engine.presets.types import Device, RunConfig
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.estimates import Estimate
 from logbert_engine.protocol.events import Expected, StagePlan
-from logbert_engine.protocol.expectation import Figure, StageExpectation, highest, peak_mb, together
+from logbert_engine.protocol.expectation import Figure, StageExpectation, peak_mb
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.position import Position
 
@@ -58,13 +58,7 @@ def expect(context: RunContext, plans: list[StagePlan]) -> Expecting | None:
         return None
     stages = list(expecting.stages.values())
     context.recorder.record(Expected(stages=stages))
-    peak, times = highest(stage.memory for stage in stages), [stage.seconds for stage in stages]
-    whole = together(time for time in times if time is not None)
-    words = (
-        [f"{duration(whole)} of training, {whole.origin}"] if whole is not None and None not in times else []
-    )
-    words += [f"{memory(peak)} at the peak, {peak.origin}"] if peak is not None else []
-    context.recorder.log("info", f"expected: {'; '.join(words)}")
+    context.recorder.log("info", f"expected: {expected_words(stages)}")
     return expecting
 
 
