@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from logbert_engine.estimates.shape import Shape
 from logbert_engine.protocol.errors import StorageError
@@ -30,12 +32,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """As ``model_key``."""
     device: str
     precision: str
-    micro_batch: int
-    tokens: int
+    micro_batch: Annotated[int, Meta(ge=1)]
+    tokens: Annotated[int, Meta(ge=1)]
     """Of a sequence, in the mean."""
-    micro_s: float
+    micro_s: Annotated[float, Meta(gt=0)]
     """Seconds of a micro-batch."""
-    update_s: float
+    update_s: Annotated[float, Meta(ge=0)]
     """Seconds of an update; 0 where it is part of ``micro_s``."""
     expected_s: float
     """What was computed for ``micro_s`` + ``update_s`` from the device's rate alone."""

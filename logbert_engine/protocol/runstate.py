@@ -70,7 +70,7 @@ class StageState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def step_s(self) -> float | None:
         """Seconds of a step, measured; None before any."""
         spent = self.seconds if self.steps_s is None else self.steps_s
-        return spent / self.step if self.step else None
+        return spent / self.step if self.step and spent > 0 else None
 
     @property
     def _expected_step_s(self) -> float | None:

@@ -178,8 +178,9 @@ def _gpu_gauges(gpu: Accelerator, index: int | None) -> list[Gauge]:
 def machine_rows(state: ConsoleState, width: int, height: int) -> list[Row]:
     """The gauges with what their marks mean, then the figures of training."""
     run = state.run or RunState()
-    bars = [gauge_row(gauge, width) for gauge in gauges(state)]
-    rows = bars[:1] + _mark_rows(run, width) + bars[1:]
+    first, *others = gauges(state)
+    rows = [gauge_row(first, width), *_mark_rows(first, width)]
+    rows += [gauge_row(gauge, width) for gauge in others]
     figures = figure_rows(run, width)
     if len(rows) + 1 + len(figures) <= height:
         rows.append(())
@@ -189,13 +190,12 @@ def machine_rows(state: ConsoleState, width: int, height: int) -> list[Row]:
     return (rows + figures)[:height]
 
 
-def _mark_rows(run: RunState, width: int) -> list[Row]:
-    """What the marks on the first gauge stand for, in as many rows as it takes."""
-    expected = run.expected_memory
+def _mark_rows(gauge: Gauge, width: int) -> list[Row]:
+    """What the marks on a gauge stand for, in as many rows as it takes."""
     marks = (
-        (PEAK, "warn", "peak", run.peak_mb or None),
-        (BUDGET, "bad", "budget", run.memory_budget_mb),
-        (EXPECTED, "strong", "expected", expected.value if expected is not None else None),
+        (PEAK, "warn", "peak", gauge.peak),
+        (BUDGET, "bad", "budget", gauge.budget),
+        (EXPECTED, "strong", "expected", gauge.expected),
     )
     rows: list[Row] = []
     for sign, style, name, value in marks:
