@@ -178,6 +178,16 @@ def test_figures_of_before_there_were_expectations_are_read(complete_stage: Call
     assert (found.expected, found.steps_seconds, found.epochs[0].end_s) == (None, None, None)
 
 
+def test_a_stage_whose_micro_batch_was_halved_teaches_what_that_took(train: Train) -> None:
+    (stage,) = train("run", SMALL | {"memory.max_mb": 1.0}).stages
+    (kept,) = state_dir().glob("measured-*.json")
+    (measured,) = json.loads(kept.read_text())["measured"]
+    assert (stage.micro_batch, measured["micro_batch"], measured["accumulates"]) == (4, 4, True)
+    assert measured["source"] == "stage"
+    step_s = 2 * measured["micro_s"]
+    assert step_s == pytest.approx(stage.steps_seconds / stage.steps, rel=0.5)
+
+
 def _a_folder(path: Path) -> None:
     path.mkdir()
 
