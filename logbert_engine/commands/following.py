@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
+from logbert_engine.estimates.wording import expected_words
 from logbert_engine.protocol import wording
 from logbert_engine.protocol.events import (
     BackedOff,
     DataReady,
     EpochEnded,
+    Expected,
     Health,
     JournalEvent,
     Log,
@@ -60,6 +62,8 @@ class _Lines:
                 self._line(f"warning: {wording.FINDINGS[event.finding]}: {event.message}")
             case DataReady():
                 self._data_ready(event)
+            case Expected():
+                self._line(f"expected: {expected_words(event.stages)}")
             case StageStarted():
                 self._stage_started(event)
             case EpochEnded():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from logbert_engine.protocol.expectation import Figure
+
 if TYPE_CHECKING:
     from logbert_engine.protocol.messages import Welcome
 
@@ -60,6 +62,17 @@ class RunStatus(msgspec.Struct, kw_only=True):
     health_message: str
     resumes: str
     """In words, where this attempt picked up, or where a resume would."""
+    seconds: float
+    """Training time so far."""
+    stage_left_s: float | None
+    """From the measured rate; None when nobody trains, or nothing has been measured."""
+    run_left_s: float | None
+    expected_s: Figure | None
+    """Training time of the whole run, as it was estimated; None in runs of before it was."""
+    peak_memory_mb: float | None
+    """Where it trains: of a GPU with memory of its own there, else of the process."""
+    memory_budget_mb: float | None
+    expected_memory_mb: Figure | None
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -153,6 +166,7 @@ def _run_status(path: Path) -> RunStatus:
     state = found.state
     stage = state.current()
     last = state.last if state.phase == "training" else None
+    stage_left, run_left = state.time_left()
     losses = [s.best_valid_loss for s in state.stages if s.best_valid_loss is not None]
     return RunStatus(
         run_dir=str(path),
@@ -178,6 +192,13 @@ def _run_status(path: Path) -> RunStatus:
         health=state.health.finding if state.health else "",
         health_message=state.health.message if state.health else "",
         resumes=state.resumes,
+        seconds=round(state.seconds, 3),
+        stage_left_s=stage_left,
+        run_left_s=run_left,
+        expected_s=state.expected_seconds,
+        peak_memory_mb=state.peak_mb or None,
+        memory_budget_mb=state.memory_budget_mb,
+        expected_memory_mb=state.expected_memory,
     )
 
 
@@ -228,6 +249,7 @@ def _detail_lines(status: RunStatus) -> list[str]:
         found.append(f"{together} on {status.device}{supervised}")
     if status.memory:
         found.append(status.memory)
+    found += _expectation_lines(status)
     if status.health:
         found.append(f"{wording.FINDINGS[status.health]}: {status.health_message}")
     if status.best_valid_loss is not None:
@@ -235,3 +257,20 @@ def _detail_lines(status: RunStatus) -> list[str]:
     if not at_work and status.resumes:
         found.append(f"a resume: {status.resumes}")
     return [f"  {line}" for line in found]
+
+
+def _expectation_lines(status: RunStatus) -> list[str]:
+    """Time and memory: so far, to come, and as they were expected."""
+    from logbert_engine.estimates import wording
+
+    time, memory = status.expected_s, status.expected_memory_mb
+    times = [f"{wording.seconds(status.seconds)} of training so far"] if status.seconds else []
+    if status.stage_left_s is not None and status.run_left_s is not None:
+        left = wording.seconds(status.stage_left_s), wording.seconds(status.run_left_s)
+        times.append(f"left: stage {left[0]}, run {left[1]}")
+    times += [f"expected {wording.duration(time)} in all, {time.origin}"] if time is not None else []
+    memories = [f"peak {wording.megabytes(status.peak_memory_mb)}"] if status.peak_memory_mb else []
+    memories += [f"budget {wording.megabytes(status.memory_budget_mb)}"] if status.memory_budget_mb else []
+    memories += [f"expected {wording.memory(memory)}, {memory.origin}"] if memory is not None else []
+    lines = (("time", times), ("memory", memories))
+    return [f"{name}: {'; '.join(words)}" for name, words in lines if words]

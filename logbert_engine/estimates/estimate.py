@@ -25,6 +25,7 @@ from logbert_engine.presets.pretrained import with_its_sizes
 from logbert_engine.presets.shape import Shape, shape_of
 from logbert_engine.presets.types import Decoder, RunConfig
 from logbert_engine.protocol.estimates import Estimate, Figure, Origin, StageEstimate, Verdict
+from logbert_engine.protocol.expectation import together
 from logbert_engine.protocol.messages import DataSummary
 
 MEMORY_RANGE = 0.15
@@ -62,8 +63,19 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
     Raises:
         PresetError: the stages do not hold.
     """
+    return estimate_work(config, work_of(as_built(config)[0], data), machine)
+
+
+def estimate_work(config: RunConfig, work: Work, machine: Machine, *, as_set: bool = False) -> Estimate:
+    """What some work will take on a machine.
+
+    Args:
+        config: of the run.
+        work: what it has to do; figures of a step are those of its last stage.
+        machine: what is known of it.
+        as_set: whether the settings stay whatever fits, as those of a run that has begun do.
+    """
     config, unknown = as_built(config)
-    work = work_of(config, data)
     shape = shape_of(config.model, work.events)
     place = place_of(config, machine)
     batch, micro_batch = _batches(config, work, place)
@@ -88,8 +100,10 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
             _where(place),
         )
         verdict = msgspec.structs.replace(verdict, settings=_settings(config, verdict, micro_batch))
-    micro = verdict.micro_batch or micro_batch
-    fitted = replace(run, shape=replace(shape, checkpointing=verdict.checkpointing or shape.checkpointing))
+    micro, again = micro_batch, shape.checkpointing
+    if not as_set:
+        micro, again = verdict.micro_batch or micro, verdict.checkpointing or again
+    fitted = replace(run, shape=replace(shape, checkpointing=again))
     step = _step(fitted, batch, micro)
     stages = [_stage(fitted, stage, step) for stage in work.stages]
     times = [stage.seconds for stage in stages if stage.seconds is not None]
@@ -115,7 +129,7 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
         budget_mb=config.memory.max_mb,
         step_s=step,
         stages=stages,
-        seconds=_sum(times) if times else None,
+        seconds=together(times),
         verdict=verdict,
         elsewhere=there,
         documented=config.documented,
@@ -135,6 +149,8 @@ def _batches(config: RunConfig, work: Work, place: Place | None) -> tuple[int, i
     """Sessions of a step of the last stage, and on a device at once."""
     ratio, training = config.stages.max_ratio, config.training
     batch = within_tokens(training, batch_for(training, ratio), work.tokens)
+    if work.stages:
+        ratio, batch = work.stages[-1].ratio, work.stages[-1].batch
     count = place.count if place is not None else 1
     return batch, min(-(-batch // count), micro_batch_for(training, ratio))
 
@@ -172,7 +188,9 @@ def _memory(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> Fig
     """MB at the peak."""
     computed = sum(_memory_parts(run, batch, micro_batch, checkpointing).values())
     shape, place = replace(run.shape, checkpointing=checkpointing), run.place
-    known = run.machine.learned.exact(shape, place.kind, place.precision, micro_batch, run.work.tokens)
+    known = run.machine.learned.exact(
+        shape, place.kind, place.precision, micro_batch, run.work.tokens, place.count
+    )
     accumulates = batch > micro_batch * place.count
     same = known is not None and (known.longest, known.accumulates) == (run.work.longest, accumulates)
     if known is not None and known.peak_mb is not None and same:
@@ -199,7 +217,7 @@ def _step(run: _Run, batch: int, micro_batch: int) -> Figure | None:
     """Seconds of an optimizer step; None where nothing is known of the device."""
     speed, place, learned = run.place.speed, run.place, run.machine.learned
     micro_batches = -(-batch // (micro_batch * place.count))
-    known = learned.exact(run.shape, place.kind, place.precision, micro_batch, run.work.tokens)
+    known = learned.exact(run.shape, place.kind, place.precision, micro_batch, run.work.tokens, place.count)
     if known is not None:
         seconds = micro_batches * known.micro_s + known.update_s
         off = 1 + max(0.1, known.spread)
@@ -208,15 +226,15 @@ def _step(run: _Run, batch: int, micro_batch: int) -> Figure | None:
         return None
     micro_s, update_s = _computed(run, micro_batch, run.work.tokens, speed)
     seconds = micro_batches * micro_s + update_s
-    if place.count > 1:
-        seconds *= 1.1  # gradients are exchanged
     origin: Origin = "computed"
     factor, off = 1.0, speed.range
 
     def of(m: Measured) -> float:
         return sum(_computed(run, m.micro_batch, m.tokens, speed))
 
-    near = learned.near(run.shape, place.kind, place.precision, micro_s + update_s, of)
+    near = learned.near(run.shape, place.kind, place.precision, micro_s + update_s, of, place.count)
+    if near is None and place.count > 1:
+        seconds *= 1.1  # gradients are exchanged
     if near is not None:
         factor, off, origin = (near.micro_s + near.update_s) / of(near), NEAR, "measured"
     elif (ratio := learned.ratio(place.kind, place.precision)) is not None:
@@ -226,32 +244,32 @@ def _step(run: _Run, batch: int, micro_batch: int) -> Figure | None:
 
 
 def _stage(run: _Run, stage: StageWork, step: Figure | None) -> StageEstimate:
-    seconds = None
+    seconds, end = None, _end(run)
     if step is not None:
         per_session = step.value / max(1, run.work.stages[-1].batch)
         training = stage.steps * stage.batch * per_session
-        speed = run.place.speed
-        load = run.load(16, run.work.tokens, accumulates=False)
-        checking = 0.0
-        if speed is not None and run.work.validation:
-            checking = stage.epochs * scoring_seconds(run.shape, load, speed, run.work.validation * 4)
-        whole = training + checking
+        whole = training + stage.epochs * end
         seconds = Figure(
             value=whole,
             low=whole * step.low / step.value,
             high=whole * step.high / step.value,
             origin=step.origin,
         )
-    return StageEstimate(ratio=stage.ratio, sessions=stage.sessions, steps=stage.steps, seconds=seconds)
-
-
-def _sum(times: list[Figure]) -> Figure:
-    return Figure(
-        value=sum(time.value for time in times),
-        low=sum(time.low for time in times),
-        high=sum(time.high for time in times),
-        origin=times[0].origin,
+    return StageEstimate(
+        ratio=stage.ratio, sessions=stage.sessions, steps=stage.steps, seconds=seconds, end_s=end
     )
+
+
+def _end(run: _Run) -> float:
+    """Seconds of an epoch's end."""
+    place, tokens = run.place, run.work.validation
+    known = run.machine.learned.ends(run.shape, place.kind, place.precision)
+    if known is not None and known.check_s is not None:
+        return known.check_s * tokens + (known.write_s or 0.0)
+    if place.speed is None or not tokens:
+        return 0.0
+    load = run.load(16, run.work.tokens, accumulates=False)
+    return scoring_seconds(run.shape, load, place.speed, tokens)
 
 
 def _divided(config: RunConfig) -> int:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from logbert_engine.presets.shape import Shape
 from logbert_engine.protocol.errors import StorageError
@@ -30,17 +32,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """As ``model_key``."""
     device: str
     precision: str
-    micro_batch: int
-    tokens: int
+    micro_batch: Annotated[int, Meta(ge=1)]
+    tokens: Annotated[int, Meta(ge=1)]
     """Of a sequence, in the mean."""
-    micro_s: float
+    micro_s: Annotated[float, Meta(gt=0)]
     """Seconds of a micro-batch."""
-    update_s: float
+    update_s: Annotated[float, Meta(ge=0)]
     """Seconds of an update; 0 where it is part of ``micro_s``."""
     expected_s: float
     """What was computed for ``micro_s`` + ``update_s`` from the device's rate alone."""
     spread: float
-    """Interquartile range as a share of the median."""
+    """Interquartile range as a share of the median; of a stage how far off its mean may be."""
     longest: int = 0
     """Tokens of the longest sequences, which the peak is of."""
     peak_mb: float | None = None
@@ -51,6 +53,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """When, in ISO 8601."""
     source: str = "trial"
     """``trial``, or ``stage`` of a run."""
+    devices: int = 1
+    """That trained together."""
+    check_s: float | None = None
+    """Seconds of validation, for each token that it goes through."""
+    write_s: float | None = None
+    """Seconds of writing the model after an epoch."""
 
 
 class _File(msgspec.Struct, kw_only=True):
@@ -74,18 +82,24 @@ class Learned:
     measured: tuple[Measured, ...] = ()
 
     def exact(
-        self, shape: Shape, device: str, precision: str, micro_batch: int, tokens: int
+        self, shape: Shape, device: str, precision: str, micro_batch: int, tokens: int, devices: int = 1
     ) -> Measured | None:
         """The latest measurement of a model at about these sizes; None where there is none."""
         found = [
             m
-            for m in self._of(shape, device, precision)
+            for m in self._of(shape, device, precision, devices)
             if m.micro_batch == micro_batch and abs(m.tokens - tokens) <= _LIKE * tokens
         ]
         return found[-1] if found else None
 
     def near(
-        self, shape: Shape, device: str, precision: str, work: float, of: Callable[[Measured], float]
+        self,
+        shape: Shape,
+        device: str,
+        precision: str,
+        work: float,
+        of: Callable[[Measured], float],
+        devices: int = 1,
     ) -> Measured | None:
         """The measurement of a model at the sizes most like some others.
 
@@ -95,13 +109,16 @@ class Learned:
             precision: of training.
             work: seconds that were computed for the sizes asked about.
             of: the same of a measurement.
+            devices: that train together.
         """
-        found = self._of(shape, device, precision)
+        found = self._of(shape, device, precision, devices)
         return min(found, key=lambda m: abs(math.log(of(m) / work)), default=None)
 
     def ratio(self, device: str, precision: str) -> float | None:
         """How many times longer models took than was computed, in the geometric mean; None where none was."""
-        latest = {m.model: m for m in self.measured if (m.device, m.precision) == (device, precision)}
+        latest = {
+            m.model: m for m in self.measured if (m.device, m.precision, m.devices) == (device, precision, 1)
+        }
         logs = [
             math.log((m.micro_s + m.update_s) / m.expected_s) for m in latest.values() if m.expected_s > 0
         ]
@@ -111,21 +128,33 @@ class Learned:
         """Memory of a process without a model; None where it was not measured."""
         return next((m.empty_mb for m in reversed(self.measured) if m.empty_mb is not None), None)
 
-    def _of(self, shape: Shape, device: str, precision: str) -> list[Measured]:
-        wanted = (model_key(shape), device, precision)
-        return [m for m in self.measured if (m.model, m.device, m.precision) == wanted]
+    def ends(self, shape: Shape, device: str, precision: str) -> Measured | None:
+        """The latest measurement that tells of an epoch's end; None where there is none."""
+        found = [
+            m
+            for m in self.measured
+            if (m.model, m.device, m.precision) == (model_key(shape), device, precision)
+            and m.check_s is not None
+        ]
+        return found[-1] if found else None
+
+    def _of(self, shape: Shape, device: str, precision: str, devices: int) -> list[Measured]:
+        wanted = (model_key(shape), device, precision, devices)
+        return [m for m in self.measured if (m.model, m.device, m.precision, m.devices) == wanted]
 
     def with_(self, measured: Measured) -> Learned:
         """With one more, written down where that can be done."""
-        like = (measured.model, measured.device, measured.precision, measured.micro_batch, measured.tokens)
-        others = [
-            m for m in self.measured if (m.model, m.device, m.precision, m.micro_batch, m.tokens) != like
-        ]
+        others = [m for m in self.measured if _sizes(m) != _sizes(measured)]
         kept = (*others, measured)[-_MOST:]
         if self.path is not None:
             with suppress(OSError, StorageError):  # it is measured again
                 write_file(self.path, msgspec.json.encode(_File(measured=list(kept))))
         return Learned(self.path, kept)
+
+
+def _sizes(m: Measured) -> tuple[str, str, str, int, int, int]:
+    """What a later measurement replaces an earlier one by."""
+    return m.model, m.device, m.precision, m.devices, m.micro_batch, m.tokens
 
 
 def learned_on(hardware: Hardware) -> Learned:

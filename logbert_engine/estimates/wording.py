@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from logbert_engine.protocol.estimates import Figure
+from collections.abc import Sequence
+
+from logbert_engine.protocol.expectation import Figure, StageExpectation, highest, together
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -45,3 +47,12 @@ def flop(value: float) -> str:
     """``2.9e14 FLOP``."""
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)} FLOP"
+
+
+def expected_words(stages: Sequence[StageExpectation]) -> str:
+    """What stages are expected to take together."""
+    times = [stage.seconds for stage in stages if stage.seconds is not None]
+    whole, peak = together(times) if len(times) == len(stages) else None, highest(s.memory for s in stages)
+    words = [f"{duration(whole)} of training, {whole.origin}"] if whole is not None else []
+    words += [f"{memory(peak)} at the peak, {peak.origin}"] if peak is not None else []
+    return "; ".join(words)

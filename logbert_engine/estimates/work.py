@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from logbert_engine.presets.batching import batch_for, rounds_of, within_tokens
 from logbert_engine.presets.stages import plan_stages
-from logbert_engine.presets.types import Decoder, RunConfig
+from logbert_engine.presets.types import Decoder, Encoder, RunConfig
 from logbert_engine.protocol.messages import DataSummary
 
 USUAL_EVENTS = 300
 """Distinct events that are taken for granted where there are no data to look at."""
 MARKERS = 2
+MASKS = 4
+"""Complementary ones, as in ``models.surprisal``."""
 _NEVER = 1 << 30
 
 
@@ -37,7 +39,7 @@ class Work:
     longest: int
     """Of the longest that the model sees at once."""
     validation: float
-    """Tokens of the validation sample; 0 where there are no data."""
+    """Tokens that validation goes through, each as often as it is masked anew; 0 where there are no data."""
     stages: tuple[StageWork, ...]
     """Empty where there are no data that tell how long they are."""
     sessions: float
@@ -94,11 +96,16 @@ def work_of(config: RunConfig, data: DataSummary | None) -> Work:
         events=data.distinct_events,
         tokens=tokens,
         longest=min(room, data.longest + MARKERS),
-        validation=visits_of(valid, data, _NEVER) * (mean + MARKERS),
+        validation=scorings_of(config.model) * visits_of(valid, data, _NEVER) * (mean + MARKERS),
         stages=tuple(stages),
         sessions=used,
         assumed=() if data.peeked_all and data.files == 1 else ("later files are like the first",),
     )
+
+
+def scorings_of(model: Encoder) -> int:
+    """How often the model sees a session that is scored: once in ``next``, else with all masks and rotations."""
+    return sum(1 if view == "next" else MASKS * model.rotations for view in model.views)
 
 
 def _of_decoder(config: RunConfig, model: Decoder) -> Work:

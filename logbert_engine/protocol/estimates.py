@@ -6,21 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from logbert_engine.protocol.expectation import Figure as Figure
+from logbert_engine.protocol.expectation import Origin as Origin
 from logbert_engine.protocol.messages import DataSummary, RunSpec
 
-Origin = Literal["computed", "calibrated", "measured"]
-"""Of a figure: from sizes and nominal speeds; the same, with what other models took on this machine; from real steps
-of this one. What the source documents say is text and never a figure."""
 Fit = Literal["fits", "adjusted", "too large", "no device"]
-
-
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure with its range."""
-
-    value: float
-    low: float
-    high: float
-    origin: Origin
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +36,8 @@ class StageEstimate(msgspec.Struct, frozen=True, kw_only=True):
     sessions: float
     steps: float
     seconds: Figure | None = None
+    end_s: float = 0.0
+    """Seconds of an epoch's end: validation, and writing its model where that was measured."""
 
 
 class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):

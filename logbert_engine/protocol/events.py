@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from logbert_engine.protocol.expectation import StageExpectation
+
 Level = Literal["debug", "info", "warning", "error"]
 EndState = Literal["finished", "paused", "stopped", "failed"]
 
@@ -45,6 +47,10 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Optimizer steps of the whole stage; 0 until the data has been read."""
     batch: int = 0
     """Sessions an optimizer step sees; 0 until the data has been read."""
+    tokens: float = 0.0
+    """Of a sequence as the model sees it, in the mean over the stage's visits; 0 until the data has been read."""
+    longest: int = 0
+    """Of the longest."""
 
 
 class RunOpened(Event, frozen=True, kw_only=True):
@@ -96,6 +102,12 @@ class DataReady(Event, frozen=True, kw_only=True):
     first_day: str = ""
     last_day: str = ""
     stages: list[StagePlan]
+
+
+class Expected(Event, frozen=True, kw_only=True):
+    """What the stages that are not complete will take on this machine, now that their sessions are known."""
+
+    stages: list[StageExpectation]
 
 
 class ModelReady(Event, frozen=True, kw_only=True):
@@ -169,6 +181,11 @@ class Metric(Event, frozen=True, kw_only=True):
     cpu_percent: float | None = None
     stage_s: float = 0.0
     """Seconds that this stage has been trained for, over all attempts that count; monotonic."""
+    steps_s: float | None = None
+    """Of those, seconds of optimizer steps; validation and writing models are the rest."""
+    peak_rss_mb: float | None = None
+    """Highest in this stage so far, validation included."""
+    peak_device_mb: float | None = None
 
 
 class EpochEnded(Event, frozen=True, kw_only=True):
@@ -181,6 +198,8 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     valid_loss: float | None
     """Mean surprisal per event on the fixed validation sample, nats."""
     seconds: float
+    end_s: float | None = None
+    """Of those, seconds of validation and of writing the model."""
     checkpoint: str
     best: bool
 
@@ -242,6 +261,7 @@ JournalEvent = (
     RunOpened
     | Progress
     | DataReady
+    | Expected
     | ModelReady
     | StageStarted
     | BackedOff

@@ -11,6 +11,7 @@ from logbert_engine.protocol.events import (
     BackedOff,
     DataReady,
     EpochEnded,
+    Expected,
     Health,
     JournalEvent,
     Log,
@@ -23,6 +24,7 @@ from logbert_engine.protocol.events import (
     StagePlan,
     StageStarted,
 )
+from logbert_engine.protocol.expectation import Figure, StageExpectation, highest, peak_mb, together
 
 RunPhase = Literal["new", "preparing", "training", "finished", "paused", "stopped", "failed"]
 StagePhase = Literal["planned", "running", "done", "interrupted"]
@@ -39,6 +41,8 @@ class EpochResult(msgspec.Struct, kw_only=True):
     valid_loss: float | None
     seconds: float
     best: bool
+    end_s: float | None = None
+    """Of ``seconds``, those of validation and of writing the model; None where they were not told apart."""
 
 
 class StageState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -52,11 +56,41 @@ class StageState(msgspec.Struct, kw_only=True, omit_defaults=True):
     best_valid_loss: float | None = None
     seconds: float = 0.0
     """Training time of the stage so far, over all attempts that count."""
+    steps_s: float | None = None
+    """Of those, seconds of optimizer steps; None where they were not told apart."""
     epochs: list[EpochResult] = []
     peak_rss_mb: float | None = None
     peak_device_mb: float | None = None
     checkpoint: str = ""
     sha256: str = ""
+    expected: StageExpectation | None = None
+    """As it was when the attempt that trains, or trained, the stage had read the data."""
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds of a step, measured; None before any."""
+        spent = self.seconds if self.steps_s is None else self.steps_s
+        return spent / self.step if self.step and spent > 0 else None
+
+    @property
+    def _expected_step_s(self) -> float | None:
+        figure = self.expected.step_s if self.expected is not None else None
+        return figure.value if figure is not None and figure.value > 0 else None
+
+    def slower_than(self, other: StageState) -> float:
+        """How many times longer its steps take than those of another stage, as far as was expected of both."""
+        mine, others = self._expected_step_s, other._expected_step_s
+        return mine / others if mine is not None and others is not None else 1.0
+
+    def end_s(self, like: StageState) -> float:
+        """Seconds of an epoch's end: as those of a stage were, else as expected and as far off as its steps are."""
+        told = [epoch.end_s for epoch in like.epochs if epoch.end_s is not None]
+        if told:
+            return sum(told) / len(told)
+        if self.expected is None or like.steps_s is None:
+            return 0.0  # where they are not told apart, they are part of a step's time
+        expected, took = like._expected_step_s, like.step_s
+        return self.expected.end_s * (took / expected if expected and took else 1.0)
 
 
 class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -103,6 +137,31 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Whether a worker is at work on the run, as far as the journal knows."""
         return self.phase in ("preparing", "training")
 
+    @property
+    def peak_mb(self) -> float:
+        """Highest memory where it trains: what the budget and what was expected are held against; 0 before any."""
+        return peak_mb(self.device, self.peak_rss_mb, self.peak_device_mb or None)
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all stages so far; time in which nobody trained is not in it."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def expected_left(self) -> Figure | None:
+        """Training time of the stages that are not complete, each whole; None unless it is known of each."""
+        return _time_of([stage for stage in self.stages if stage.phase != "done"])
+
+    @property
+    def expected_memory(self) -> Figure | None:
+        """MB at the peak of the stages that an expectation is known of."""
+        return highest(stage.expected.memory for stage in self.stages if stage.expected is not None)
+
+    @property
+    def expected_seconds(self) -> Figure | None:
+        """Training time of all stages; None unless it is known of each."""
+        return _time_of(self.stages)
+
     def current(self) -> StageState | None:
         """The stage that runs or ran last."""
         return self._stage(self.stage)
@@ -137,6 +196,8 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
             case DataReady():
                 self.data = event
                 self._replan(event.stages)
+            case Expected():
+                self._expected(event)
             case ModelReady():
                 self.model = event
             case StageStarted():
@@ -159,14 +220,32 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._ended(event)
 
     def time_left(self) -> tuple[float | None, float | None]:
-        """Seconds left for (the stage, the run), from the measured time per step; None when unknown."""
-        stage = self.current()
-        if stage is None or self.phase != "training" or self.last is None or not stage.step:
+        """Seconds left for (the stage, the run), from the measured rate; None when unknown.
+
+        Steps of later stages, which may have other batches, are taken to be as much longer as was expected.
+        """
+        stage, like = self.current(), self._measured()
+        per_step = like.step_s if like is not None else None
+        if stage is None or like is None or per_step is None or self.phase != "training":
             return None, None
-        per_step = stage.seconds / stage.step
-        left = max(0, stage.plan.steps - stage.step)
-        later = sum(s.plan.steps for s in self.stages if s.plan.index > stage.plan.index)
-        return per_step * left, per_step * (left + later)
+
+        def of(some: StageState, steps: int, epochs: int) -> float:
+            return max(0, steps) * per_step * some.slower_than(like) + max(0, epochs) * some.end_s(like)
+
+        left = of(stage, stage.plan.steps - stage.step, stage.plan.epochs - len(stage.epochs))
+        later = sum(of(some, some.plan.steps, some.plan.epochs) for some in self.stages[self.stage :])
+        return left, left + later
+
+    def _measured(self) -> StageState | None:
+        """The latest stage that this attempt has measured steps of; None before any."""
+        last = self.last
+        return self._stage(last.stage) if last is not None and last.stage <= self.stage else None
+
+    def _expected(self, event: Expected) -> None:
+        for expected in event.stages:
+            stage = self._stage(expected.stage)
+            if stage is not None:
+                stage.expected = expected
 
     def _opened(self, event: RunOpened) -> None:
         if not self.attempt:
@@ -203,11 +282,13 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
             self.health = None  # of steps that are trained again, or of a stage that is over
         if event.step == 0:
             self.health = None
-            stage = self.stages[event.stage - 1] = StageState(plan=stage.plan)
+            stage = self.stages[event.stage - 1] = StageState(plan=stage.plan, expected=stage.expected)
         kept = [e for e in stage.epochs if e.total_step <= event.total_step]
         stage.phase, stage.step, stage.epochs = "running", event.step, kept
         stage.best_valid_loss = min((e.valid_loss for e in kept if e.valid_loss is not None), default=None)
-        self.stages[event.stage :] = [StageState(plan=later.plan) for later in self.stages[event.stage :]]
+        self.stages[event.stage :] = [
+            StageState(plan=later.plan, expected=later.expected) for later in self.stages[event.stage :]
+        ]
 
     def _metric(self, event: Metric) -> None:
         stage = self._stage(event.stage)
@@ -215,9 +296,9 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
             return
         self.last = event
         stage.step, stage.epoch, stage.loss = event.step, event.epoch, event.loss
-        stage.seconds = event.stage_s
-        self.peak_rss_mb = max(self.peak_rss_mb, event.rss_mb or 0.0)
-        self.peak_device_mb = max(self.peak_device_mb, event.device_mb or 0.0)
+        stage.seconds, stage.steps_s = event.stage_s, event.steps_s
+        self.peak_rss_mb = max(self.peak_rss_mb, event.rss_mb or 0.0, event.peak_rss_mb or 0.0)
+        self.peak_device_mb = max(self.peak_device_mb, event.device_mb or 0.0, event.peak_device_mb or 0.0)
         self.curve.add(event)
 
     def _epoch_ended(self, event: EpochEnded) -> None:
@@ -232,6 +313,7 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
                 valid_loss=event.valid_loss,
                 seconds=event.seconds,
                 best=event.best,
+                end_s=event.end_s,
             )
         )
         if event.best:
@@ -260,3 +342,9 @@ class RunState(msgspec.Struct, kw_only=True, omit_defaults=True):
     def _stage(self, index: int) -> StageState | None:
         """A stage by its number; None where the plan has no such stage (a damaged journal)."""
         return self.stages[index - 1] if 0 < index <= len(self.stages) else None
+
+
+def _time_of(stages: list[StageState]) -> Figure | None:
+    times = [stage.expected.seconds for stage in stages if stage.expected is not None]
+    found = [time for time in times if time is not None]
+    return together(found) if len(found) == len(stages) else None

@@ -12,6 +12,7 @@ from logbert_engine.presets.types import View
 from logbert_engine.protocol import wording
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import EpochEnded, StagePlan
+from logbert_engine.protocol.expectation import StageExpectation
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.checksums import sha256_of
 from logbert_engine.rundir.layout import StageLayout
@@ -44,6 +45,7 @@ def end_epoch(
     """
     begin = time.monotonic()
     valid_loss, calibration = validate(context, model, context.valid_pieces(), position.centres)
+    validated = time.monotonic()
     if not math.isfinite(valid_loss):
         raise RunError(
             f"the validation loss of {plan.name} is not finite after epoch {epoch}; no model was saved from it and "
@@ -62,6 +64,8 @@ def end_epoch(
         position.best_epoch, position.best_valid_loss = epoch, valid_loss
     took = time.monotonic() - begin
     position.seconds += took
+    position.validation_s += validated - begin
+    end_s = round(took, 3)
     seconds = round(position.epoch_seconds + took, 3)
     total_step = steps_before + position.step
     position.epochs.append(
@@ -72,6 +76,7 @@ def end_epoch(
             valid_loss=valid_loss,
             seconds=seconds,
             best=best,
+            end_s=end_s,
         )
     )
     position.epoch_loss = position.epoch_weight = position.epoch_seconds = 0.0
@@ -83,6 +88,7 @@ def end_epoch(
             train_loss=train_loss,
             valid_loss=valid_loss,
             seconds=seconds,
+            end_s=end_s,
             checkpoint=str(layout.epoch(epoch).relative_to(context.run.root)),
             best=best,
         )
@@ -128,6 +134,8 @@ def end_stage(
     position: Position,
     parent: str,
     cpu_percent: float,
+    micro_batch: int,
+    expected: StageExpectation | None,
 ) -> None:
     """Export the best model and write the stage's figures, which make it complete.
 
@@ -158,6 +166,7 @@ def end_stage(
         device=context.compute.kind,
         precision=context.compute.precision,
         batch=plan.batch,
+        micro_batch=micro_batch,
         parent=parent,
         checkpoint=str(layout.best.relative_to(context.run.root)),
         sha256=digest,
@@ -165,6 +174,9 @@ def end_stage(
         finished_at=datetime.now().isoformat(timespec="seconds"),
         figures={"step": list(position.steps), "loss": list(position.losses), "lr": list(position.rates)},
         quality=quality,
+        steps_seconds=round(position.steps_s, 3),
+        validation_seconds=round(position.validation_s, 3),
+        expected=expected,
     )
     write_metrics(layout, metrics)
     forget_exact_state(layout)

@@ -17,6 +17,7 @@ from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Findings, Rate, Rules
 from logbert_engine.models.device import Compute
 from logbert_engine.models.vocabulary import Vocabulary
+from logbert_engine.presets.batching import micro_batch_for
 from logbert_engine.presets.types import Encoder, RunConfig
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.rundir.layout import RunLayout
@@ -49,6 +50,11 @@ class RunContext:
     def leads(self) -> bool:
         """Whether this process is rank 0, which journals and saves."""
         return self.team.place.leads
+
+    def micro_batch(self, plan: StagePlan) -> int:
+        """Sessions on a device at once when a stage begins."""
+        share = -(-plan.batch // self.team.place.world_size)  # of a batch, the most that a rank has
+        return min(share, micro_batch_for(self.config.training, plan.ratio, self.micro_batch_cap))
 
     def stage_pieces(self, plan: StagePlan) -> Pieces:
         """What a stage trains on."""

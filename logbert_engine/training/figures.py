@@ -11,6 +11,7 @@ from logbert_engine.hardware.peak import PeakMeter
 from logbert_engine.models.device import device_mb, peak_device_mb, resident_mb
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import Metric, StagePlan
+from logbert_engine.protocol.expectation import peak_mb
 from logbert_engine.training.context import RunContext
 from logbert_engine.training.position import Position
 from logbert_engine.training.step import StepResult
@@ -25,8 +26,10 @@ class Figures:
         self._process.cpu_percent()
         self._peak = PeakMeter()
         self._pending: list[tuple[int, StepResult]] = []
-        self._clock = self._window_begin = time.monotonic()
-        self._window_sessions, self._window_events = 0.0, 0
+        self._clock: float | None = None
+        self._window_begin = time.monotonic()
+        self._window_sessions, self._window_events, self._window_steps = 0.0, 0, 0
+        self._used_to_it = False
         self.used_mb = 0.0
         """Most memory that this process took where it trains, in the window of the last metric."""
 
@@ -34,14 +37,17 @@ class Figures:
         """From here on time counts as training time, in a new window for rates and for the peak of memory."""
         position.peak_rss_mb = max(position.peak_rss_mb, self._peak.take())
         self._clock = self._window_begin = time.monotonic()
-        self._window_sessions, self._window_events = 0.0, 0
+        self._window_sessions, self._window_events, self._window_steps = 0.0, 0, 0
 
     def stop_clock(self, position: Position) -> None:
-        """Add the time since the last call to the stage's."""
-        now = time.monotonic()
-        position.seconds += now - self._clock
-        position.epoch_seconds += now - self._clock
-        self._clock = now
+        """Add the time since the clock was started to the stage's; from here on none counts."""
+        if self._clock is None:
+            return
+        spent = time.monotonic() - self._clock
+        self._clock = None
+        position.seconds += spent
+        position.epoch_seconds += spent
+        position.steps_s += spent
 
     def take(self, position: Position, done: StepResult, sessions: float, events: int) -> None:
         """Take in a step without waiting for the device."""
@@ -49,6 +55,7 @@ class Figures:
         position.sessions += sessions
         self._window_sessions += sessions
         self._window_events += events
+        self._window_steps += 1
 
     def read(self, position: Position) -> float | None:
         """Take in the losses of the steps since the last call; this is where the device is waited for.
@@ -83,15 +90,18 @@ class Figures:
         grad_norm = self.read(position)
         loss = position.window_loss / position.window_weight
         position.window_loss = position.window_weight = 0.0
+        span = max(time.monotonic() - self._window_begin, 1e-9)
         self.stop_clock(position)
-        span = max(self._clock - self._window_begin, 1e-9)
+        if self._used_to_it:
+            position.windows.append((self._window_steps, round(span, 6)))
+        self._used_to_it = True
         sessions_per_s, events_per_s = self._window_sessions / span, self._window_events / span
         rss, peak_rss, on_device = resident_mb(), self._peak.take(), device_mb(compute)
         position.peak_rss_mb = max(position.peak_rss_mb, peak_rss)
         if on_device is not None:
             peak = peak_device_mb(compute) or on_device
             position.peak_device_mb = max(position.peak_device_mb or 0.0, peak)
-            self.used_mb = peak if compute.kind == "cuda" else max(peak, peak_rss)
+            self.used_mb = peak_mb(compute.kind, peak_rss, peak)
         else:
             self.used_mb = peak_rss
         self.start_clock(position)
@@ -114,9 +124,17 @@ class Figures:
                 device_mb=None if on_device is None else round(on_device, 1),
                 cpu_percent=self.cpu_percent(),
                 stage_s=round(position.seconds, 3),
+                steps_s=round(position.steps_s, 3),
+                peak_rss_mb=round(position.peak_rss_mb, 1),
+                peak_device_mb=position.peak_device_mb,
             )
         )
         return loss
+
+    def other_steps(self, position: Position) -> None:
+        """From here on steps are not like those before."""
+        position.windows.clear()
+        self._used_to_it = False
 
     def cpu_percent(self) -> float:
         """Of this process, since the last call."""

@@ -11,6 +11,7 @@ from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import RunConfig, Stages
 from logbert_engine.protocol.errors import RunError
 from logbert_engine.protocol.events import Quality, StageEnded, StagePlan
+from logbert_engine.protocol.expectation import StageExpectation
 from logbert_engine.protocol.runstate import EpochResult
 from logbert_engine.rundir.checksums import recorded, replacing_checked
 from logbert_engine.rundir.layout import RunLayout, StageLayout
@@ -47,6 +48,14 @@ class StageMetrics(msgspec.Struct, kw_only=True, frozen=True):
     """Columns of the stage's curve: step, loss, lr."""
     quality: Quality | None = None
     """On the labelled sessions that the run names, where it does."""
+    micro_batch: int = 0
+    """Sessions on a device at once, at the end of the stage; 0 where that was not written down."""
+    steps_seconds: float | None = None
+    """Of ``seconds``, those of optimizer steps."""
+    validation_seconds: float | None = None
+    """Of ``seconds``, those of validation; the rest is that of writing models."""
+    expected: StageExpectation | None = None
+    """What the stage was expected to take."""
 
 
 def stage_ended(metrics: StageMetrics) -> StageEnded:

@@ -33,6 +33,13 @@ class Position(msgspec.Struct, kw_only=True):
     """Optimizer steps done."""
     seconds: float = 0.0
     """Trained for, over all attempts that count."""
+    steps_s: float = 0.0
+    """Of those, seconds of optimizer steps."""
+    validation_s: float = 0.0
+    """Of them, those of validation."""
+    windows: list[tuple[int, float]] = []
+    """Steps and seconds of each window between two metrics, as long as steps are like one another: on one device,
+    with one micro-batch; without the first of an attempt, in which kernels and allocators get used to the sizes."""
     window_loss: float = 0.0
     """Weighted surprisal since the last metric, and its weight."""
     window_weight: float = 0.0
@@ -185,10 +192,15 @@ class Exact:
         self._optimizer.load_state_dict(payload["optimizer"])
         self._scaler.load_state_dict(payload["scaler"])
         position = msgspec.convert(payload["position"], Position)
+        if "steps_s" not in payload["position"]:  # written before they were told apart
+            position.steps_s = position.seconds
         before = msgspec.convert(payload["terms"], Terms)
         rank, generators = self._team.place.rank, payload["random"]
         if before.device == self._compute.kind and rank < len(generators):
             random_states.put_back(generators[rank].numpy().tobytes(), self._compute)
         else:  # its draws cannot be gone on with, only be repeatable
             random_states.seed_all(position.step * 1_000_003 + rank)
-        return position, before.differences(self.terms(micro_batch))
+        differences = before.differences(self.terms(micro_batch))
+        if differences:
+            position.windows.clear()
+        return position, differences

@@ -11,6 +11,7 @@ from logbert_engine.protocol import wording
 from logbert_engine.protocol.events import StagePlan
 from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.layout import RunLayout
+from logbert_engine.training.comparison import Comparison, comparison_table, comparisons_of
 from logbert_engine.training.plan import StageMetrics, complete, read_metrics
 
 
@@ -34,6 +35,8 @@ class RunResults(msgspec.Struct, kw_only=True, frozen=True):
     stages: list[StageMetrics]
     enough: str | None = None
     """The stage after which more sessions lowered the validation loss by less than ``GAIN``; None where none is."""
+    comparisons: list[Comparison] = []
+    """What was documented, estimated and measured: of the complete stages together, then of each."""
 
 
 GAIN = 0.01
@@ -61,6 +64,7 @@ def collect(run: RunLayout, config: RunConfig, plans: list[StagePlan]) -> RunRes
         documented=config.documented,
         stages=stages,
         enough=enough_of(valued),
+        comparisons=comparisons_of(stages, config.documented),
     )
 
 
@@ -126,6 +130,8 @@ def summary_text(results: RunResults) -> str:
     if results.documented:
         expected = "; ".join(f"{key} {value}" for key, value in results.documented.items())
         lines.append(f"the source documents expect (theirs, not measured): {expected}")
+    if results.comparisons:
+        lines += ["", comparison_table(results.comparisons)]
     return "\n".join(lines) + "\n"
 
 

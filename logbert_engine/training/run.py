@@ -34,6 +34,7 @@ from logbert_engine.rundir.atomic import write_file
 from logbert_engine.rundir.journal import read_journal
 from logbert_engine.rundir.layout import RunLayout
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.expecting import Expecting, expect
 from logbert_engine.training.mending import mend
 from logbert_engine.training.origin import forget_exact_state
 from logbert_engine.training.plan import complete, parent_of, read_metrics, stage_ended
@@ -75,14 +76,16 @@ def run_stages(
     context, plans = prepare_data(
         run, config, config.model, compute, recorder, wishes, team=team, micro_batch_cap=micro_batch_cap
     )
+    expecting = None
     if context.leads:
         _journal_complete(context, plans)
+        expecting = expect(context, [plan for plan in plans if not complete(run.stage(plan.name))])
     team.wait()
     before = 0
     for plan in plans:
         stage = run.stage(plan.name)
         if not complete(stage):
-            _train(context, plan, before)
+            _train(context, plan, before, expecting)
             free_memory(compute)
             recorder.log("info", f"memory freed after {plan.name}: {resident_mb():,.0f} MB in use")
             if context.leads:
@@ -186,7 +189,7 @@ def _share(sample_ratio: float) -> str:
     return "" if sample_ratio == 1 else f"of {sample_ratio:.0%} of them (sample_ratio) "
 
 
-def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:
+def _train(context: RunContext, plan: StagePlan, steps_before: int, expecting: Expecting | None) -> None:
     parent = parent_of(context.run, plan)
     pretrained = context.sizes.pretrained
 
@@ -211,7 +214,7 @@ def _train(context: RunContext, plan: StagePlan, steps_before: int) -> None:
         source, digest = str(parent.best.relative_to(context.run.root)), figures.sha256
         loss = figures.best_valid_loss
     came_from = Parent(name=source, digest=digest, valid_loss=loss, load=load)
-    StageTrainer(context, plan, steps_before, came_from).train()
+    StageTrainer(context, plan, steps_before, came_from, expecting).train()
 
 
 def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
@@ -220,9 +223,8 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
     pieces = pieces_of(context.store, sessions, context.room)
     training = context.config.training
     visits = visits_of(pieces, training.duplicate_weight)
-    batch = within_tokens(
-        training, batch_for(training, plan.ratio), float(np.average(pieces.tokens, weights=visits))
-    )
+    tokens = float(np.average(pieces.tokens, weights=visits))
+    batch = within_tokens(training, batch_for(training, plan.ratio), tokens)
     of_pass = steps_per_epoch(pieces, batch, training.duplicate_weight)
     epochs, passes = rounds_of(training, plan.epochs, of_pass)
     steps = epochs * steps_per_epoch(pieces, batch, training.duplicate_weight, passes)
@@ -231,7 +233,15 @@ def _sized(context: RunContext, plan: StagePlan) -> StagePlan:
         steps = read_metrics(stage).steps
     unique = len(np.unique(pieces.sequence))
     return msgspec.structs.replace(
-        plan, sessions=len(sessions), unique=unique, steps=steps, batch=batch, epochs=epochs, passes=passes
+        plan,
+        sessions=len(sessions),
+        unique=unique,
+        steps=steps,
+        batch=batch,
+        epochs=epochs,
+        passes=passes,
+        tokens=round(tokens, 2),
+        longest=int(pieces.tokens.max()),
     )
 
 

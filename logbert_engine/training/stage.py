@@ -16,12 +16,12 @@ from logbert_engine.data.batches import EpochPlan
 from logbert_engine.models.device import free_memory, resident_mb
 from logbert_engine.models.encoder import MaskedModel
 from logbert_engine.models.recompute import recompute_layers
-from logbert_engine.presets.batching import micro_batch_for
 from logbert_engine.protocol.errors import CheckpointError, StorageError
 from logbert_engine.protocol.events import BackedOff, Health, Level, StagePlan, StageStarted
 from logbert_engine.rundir.layout import StageLayout
 from logbert_engine.training.completion import end_epoch, end_stage
 from logbert_engine.training.context import RunContext
+from logbert_engine.training.expecting import Expecting
 from logbert_engine.training.feeding import Feed
 from logbert_engine.training.figures import Figures
 from logbert_engine.training.guessing import guessing, occurrences
@@ -54,13 +54,19 @@ class Parent:
 class StageTrainer:
     """Trains one stage to its end; an interruption leaves an exact state behind. Runs alike on every rank."""
 
-    def __init__(self, context: RunContext, plan: StagePlan, steps_before: int, parent: Parent) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        plan: StagePlan,
+        steps_before: int,
+        parent: Parent,
+        expecting: Expecting | None = None,
+    ) -> None:
         training, compute = context.config.training, context.compute
         self._context, self._plan, self._steps_before, self._parent = context, plan, steps_before, parent
-        self._team, self._training = context.team, training
+        self._team, self._training, self._expecting = context.team, training, expecting
         self._layout: StageLayout = context.run.stage(plan.name)
-        share = -(-plan.batch // context.team.place.world_size)  # of a batch, the most that a rank has
-        self._micro_batch = min(share, micro_batch_for(training, plan.ratio, context.micro_batch_cap))
+        self._micro_batch = context.micro_batch(plan)
         with lacking(f"while the model of {plan.name} was loaded", compute):
             self._model = parent.load().to(compute.device)
         if context.sizes.gradient_checkpointing:
@@ -110,18 +116,26 @@ class StageTrainer:
                 self._save_exact()
                 raise
             if context.leads:
-                with lacking(f"while {plan.name} was completed", context.compute):
-                    end_stage(
-                        context,
-                        plan,
-                        self._layout,
-                        self._position,
-                        self._parent.name,
-                        self._figures.cpu_percent(),
-                    )
+                self._complete()
             self._team.wait()
         finally:
             context.recorder.close_stage()
+
+    def _complete(self) -> None:
+        context, plan, expecting = self._context, self._plan, self._expecting
+        with lacking(f"while {plan.name} was completed", context.compute):
+            end_stage(
+                context,
+                plan,
+                self._layout,
+                self._position,
+                self._parent.name,
+                self._figures.cpu_percent(),
+                self._micro_batch,
+                expecting.of(plan) if expecting is not None else None,
+            )
+        if expecting is not None:
+            expecting.learn(plan, self._position, self._micro_batch)
 
     def _restore(self) -> bool:
         context, layout = self._context, self._layout
@@ -295,6 +309,7 @@ class StageTrainer:
         self._context.recorder.log("warning", advice.message)
         if advice.kind == "halve":
             self._micro_batch = advice.micro_batch
+            self._figures.other_steps(self._position)
             free_memory(self._context.compute)
             self._context.recorder.record(
                 BackedOff(

@@ -19,6 +19,7 @@ from logbert_tui.screens import run_notes as notes
 from logbert_tui.screens import run_panels as panels
 from logbert_tui.screens.confirm import ConfirmScreen
 from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.screens.run_beside import beside_rows
 from logbert_tui.state import Part
 from logbert_tui.widgets.chart import Chart, Window
 from logbert_tui.widgets.frame import KeyLine, notice_rows
@@ -72,9 +73,13 @@ class RunScreen(ConsoleScreen):
         yield Lines(id="brief")
         with Vertical(id="card-box"):
             yield Lines(id="card")
-        with Vertical(id="latest-box"), Vertical(id="latest", classes="panel") as latest:
-            latest.border_title = "latest lines"
-            yield LatestLines()
+        with Horizontal(id="latest-box"):
+            with Vertical(id="latest", classes="panel") as latest:
+                latest.border_title = "latest lines"
+                yield LatestLines()
+            with Vertical(id="beside", classes="panel") as beside:
+                beside.border_title = "what the run takes"
+                yield BesideLines()
 
     def on_resize(self, event: Resize) -> None:
         """Terminals too narrow for two columns get one."""
@@ -102,6 +107,7 @@ class RunScreen(ConsoleScreen):
                 self._draw_chart()
         if about_run or "resources" in changed:
             self.query_one(MachineLines).update()
+            self.query_one(BesideLines).update()
             brief = self.query_one("#brief", Lines)
             brief.show([panels.brief_row(self.state, brief.size.width)])
         if changed & {"run", "notices"}:
@@ -225,6 +231,18 @@ class LatestLines(Lines):
     def build(self, width: int, height: int, /) -> Sequence[Row]:
         """As many as there is room for."""
         return panels.log_rows(_console(self).state.run, width, height)
+
+
+class BesideLines(Lines):
+    """Documented, estimated, actual."""
+
+    DEFAULT_CSS = """
+    BesideLines { height: 1fr; }
+    """
+
+    def build(self, width: int, height: int, /) -> Sequence[Row]:
+        """As many as there is room for."""
+        return beside_rows(_console(self).state.run, width, height)
 
 
 def _console(widget: Lines) -> ConsoleScreen:

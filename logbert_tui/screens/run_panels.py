@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logbert_engine.protocol import wording
+from logbert_engine.protocol.expectation import Figure, peak_mb
 from logbert_engine.protocol.messages import Accelerator, Resources
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.figures import (
@@ -20,7 +21,7 @@ from logbert_tui.figures import (
 from logbert_tui.state import ConsoleState
 from logbert_tui.widgets.cells import clean
 from logbert_tui.widgets.chart import ChartData, Window
-from logbert_tui.widgets.gauge import Gauge, bar, gauge_row
+from logbert_tui.widgets.gauge import BUDGET, EXPECTED, PEAK, Gauge, bar, gauge_row
 from logbert_tui.widgets.lines import Row, spread, width_of
 
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -32,6 +33,8 @@ PHASES: dict[str, tuple[str, str, str]] = {
     "stopped": ("■", "warn", "stopped"),
     "failed": ("✗", "bad", "failed"),
 }
+SLOW_STEP_S = 3.0
+"""Above which the time of a step is told: the figures stand still that long."""
 LEVELS = {"debug": ("·", "dim"), "info": ("·", "dim"), "warning": ("▲", "warn"), "error": ("✗", "bad")}
 
 
@@ -83,9 +86,17 @@ def progress_row(run: RunState, width: int) -> Row:
     share = stage.step / stage.plan.steps if stage.plan.steps else (1.0 if stage.phase == "done" else 0.0)
     if run.phase == "training":
         stage_left, run_left = run.time_left()
-        long = f" {share:4.0%}   left: stage {duration(stage_left)}, run {duration(run_left)}"
-        brief = f" {share:4.0%}  {duration(stage_left)} / {duration(run_left)}"
-        text = long if width >= 76 else brief
+        head, stage_words, run_words = "left", duration(stage_left), duration(run_left)
+        if stage_left is None and stage.expected is not None:  # no step has been measured yet
+            head, stage_words, run_words = (
+                "expected",
+                *map(_about, (stage.expected.seconds, run.expected_left)),
+            )
+        long = f" {share:4.0%}   {head}: stage {stage_words}, run {run_words}"
+        step_s = stage.step_s if stage_left is not None else None
+        if step_s is not None and step_s >= SLOW_STEP_S and width >= 110:
+            long += f", a step {duration(step_s)}"
+        text = long if width >= 76 else f" {share:4.0%}  {stage_words} / {run_words}"
     else:
         spent = sum(s.seconds for s in run.stages)
         done = sum(s.phase == "done" for s in run.stages)
@@ -97,10 +108,14 @@ def progress_row(run: RunState, width: int) -> Row:
     return (*bar(share, 1.0, max(4, width - len(text)), "accent" if style == "dim" else style), (text, ""))
 
 
+def _about(figure: Figure | None) -> str:
+    return duration(figure.value if figure is not None else None)
+
+
 def gauges(state: ConsoleState) -> list[Gauge]:
     """Worker memory, host memory, CPU and each GPU, as far as they are known."""
     run, resources = state.run or RunState(), state.resources
-    made = [_worker_gauge(run, resources)]
+    made = _worker_gauges(run, resources)
     if resources is None:
         return made
     made.append(
@@ -118,17 +133,34 @@ def gauges(state: ConsoleState) -> list[Gauge]:
     return made
 
 
-def _worker_gauge(run: RunState, resources: Resources | None) -> Gauge:
-    value = resources.worker_rss_mb if resources is not None and run.active else None
-    if value is None and run.active and run.last is not None:
-        value = run.last.rss_mb
-    budget = run.memory_budget_mb
-    limit = resources.memory_mb if resources is not None else None
+def _worker_gauges(run: RunState, resources: Resources | None) -> list[Gauge]:
+    """The memory that the budget is held against; on a GPU with memory of its own the process's as well."""
+    last = run.last if run.active else None
+    resident = resources.worker_rss_mb if resources is not None and run.active else None
+    if resident is None and last is not None:
+        resident = last.rss_mb
+    host_mb = resources.memory_mb if resources is not None else None
+    if run.device != "cuda":
+        value = resident
+        if resident is not None and last is not None:
+            value = peak_mb(run.device, resident, last.device_mb)
+        return [_budgeted("worker", run, value, host_mb)]
+    of_gpus = [gpu.memory_mb for gpu in resources.accelerators] if resources is not None else []
+    room = next((mb for mb in of_gpus if mb is not None), None)
+    on_gpu = _budgeted("on GPU", run, last.device_mb if last is not None else None, room)
+    return [on_gpu, Gauge("worker", resident, host_mb, megabytes(resident))]
+
+
+def _budgeted(label: str, run: RunState, value: float | None, room_mb: float | None) -> Gauge:
+    budget, figure = run.memory_budget_mb, run.expected_memory
+    expected = figure.value if figure is not None else None
+    limit = room_mb
     if budget is not None:
-        limit = max(budget * 1.15, run.peak_rss_mb)
-    elif limit is None and run.peak_rss_mb:
-        limit = run.peak_rss_mb * 1.25
-    return Gauge("worker", value, limit, megabytes(value), run.peak_rss_mb or None, budget)
+        limit = max(budget * 1.15, run.peak_mb, expected or 0.0)
+    elif limit is None and run.peak_mb:
+        limit = max(run.peak_mb, expected or 0.0) * 1.25
+    peak = max(run.peak_mb, value or 0.0)  # the journal's is some steps old
+    return Gauge(label, value, limit, megabytes(value), peak or None, budget, expected)
 
 
 def _gpu_gauges(gpu: Accelerator, index: int | None) -> list[Gauge]:
@@ -146,13 +178,9 @@ def _gpu_gauges(gpu: Accelerator, index: int | None) -> list[Gauge]:
 def machine_rows(state: ConsoleState, width: int, height: int) -> list[Row]:
     """The gauges with what their marks mean, then the figures of training."""
     run = state.run or RunState()
-    bars = [gauge_row(gauge, width) for gauge in gauges(state)]
-    marks: list[tuple[str, str]] = []
-    if run.peak_rss_mb:
-        marks += [("╂ ", "warn"), (f"peak {megabytes(run.peak_rss_mb)}", "dim")]
-    if run.memory_budget_mb is not None:
-        marks += [("  ┃ " if marks else "┃ ", "bad"), (f"budget {megabytes(run.memory_budget_mb)}", "dim")]
-    rows = bars[:1] + ([tuple(marks)] if marks else []) + bars[1:]
+    first, *others = gauges(state)
+    rows = [gauge_row(first, width), *_mark_rows(first, width)]
+    rows += [gauge_row(gauge, width) for gauge in others]
     figures = figure_rows(run, width)
     if len(rows) + 1 + len(figures) <= height:
         rows.append(())
@@ -160,6 +188,25 @@ def machine_rows(state: ConsoleState, width: int, height: int) -> list[Row]:
         figures = figures[: max(2, height - len(rows))]
         rows = rows[: max(1, height - len(figures))]
     return (rows + figures)[:height]
+
+
+def _mark_rows(gauge: Gauge, width: int) -> list[Row]:
+    """What the marks on a gauge stand for, in as many rows as it takes."""
+    marks = (
+        (PEAK, "warn", "peak", gauge.peak),
+        (BUDGET, "bad", "budget", gauge.budget),
+        (EXPECTED, "strong", "expected", gauge.expected),
+    )
+    rows: list[Row] = []
+    for sign, style, name, value in marks:
+        if value is None:
+            continue
+        said: Row = ((f"{sign} ", style), (f"{name} {megabytes(value)}", "dim"))
+        if rows and width_of(rows[-1]) + 2 + width_of(said) <= width:
+            rows[-1] = (*rows[-1], ("  ", ""), *said)
+        else:
+            rows.append(said)
+    return rows
 
 
 def figure_rows(run: RunState, width: int) -> list[Row]:
@@ -181,6 +228,9 @@ def figure_rows(run: RunState, width: int) -> list[Row]:
         short_of_memory = run.back_off is not None
         at_once = f"{run.micro_batch} of {most} sessions" + (" ▲" if short_of_memory else "")
         pairs.append(("at once", at_once, "warn" if short_of_memory else ""))
+    step_s = stage.step_s if stage is not None and live is not None else None
+    if step_s is not None and step_s >= SLOW_STEP_S:
+        pairs.append(("a step", f"takes {duration(step_s)}", ""))
     if run.model is not None:
         pairs.append(("parameters", short(run.model.parameters), ""))
     if run.data is not None:

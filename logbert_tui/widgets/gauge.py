@@ -1,4 +1,4 @@
-"""Gauges: a bar with a peak mark and a budget mark, and the figure beside it."""
+"""Gauges: a bar with marks for the peak, the budget and what was expected, and the figure beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from logbert_tui.widgets.lines import Row
 
-FULL, HALF, REST, PEAK, BUDGET = "━", "╸", "─", "╂", "┃"
+FULL, HALF, REST, PEAK, BUDGET, EXPECTED = "━", "╸", "─", "╂", "┃", "┊"
 WARN_AT, BAD_AT = 0.8, 0.95
 
 
@@ -21,6 +21,7 @@ class Gauge:
         text: The figure as written.
         peak: The highest value so far, marked on the bar.
         budget: What it should stay below, marked on the bar; beyond it the bar warns.
+        expected: What it was estimated to come to, marked on the bar.
         full_is_well: A full bar is no cause for a warning, as of a processor at work.
     """
 
@@ -30,6 +31,7 @@ class Gauge:
     text: str
     peak: float | None = None
     budget: float | None = None
+    expected: float | None = None
     full_is_well: bool = False
 
     def level(self) -> str:
@@ -68,7 +70,8 @@ def gauge_row(gauge: Gauge, width: int, label_width: int = 8, text_width: int = 
             (f"{text:>{max(0, width - label_width - 1)}}", style if style != "accent" else ""),
         )
     cells = [(char, name) for part, name in bar(gauge.value, gauge.limit, room, style) for char in part]
-    for value, mark, name in ((gauge.peak, PEAK, "warn"), (gauge.budget, BUDGET, "bad")):
+    marks = ((gauge.expected, EXPECTED, "strong"), (gauge.peak, PEAK, "warn"), (gauge.budget, BUDGET, "bad"))
+    for value, mark, name in marks:
         if value is not None and gauge.limit and 0 < value <= gauge.limit:
             cells[min(room - 1, int(value / gauge.limit * room))] = (mark, name)
     spans: list[tuple[str, str]] = []

@@ -18,6 +18,7 @@ from logbert_engine.protocol.events import (
     BackedOff,
     DataReady,
     EpochEnded,
+    Expected,
     Health,
     Log,
     Metric,
@@ -28,6 +29,7 @@ from logbert_engine.protocol.events import (
     StageStarted,
     encode_event,
 )
+from logbert_engine.protocol.expectation import Figure, StageExpectation
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir.journal import JournalWriter, last_event
 from logbert_engine.rundir.layout import RunLayout
@@ -183,6 +185,17 @@ def test_a_relaunch_after_memory_ran_out_is_told_and_followed_to_the_end(followe
         "  epoch 1: train 0.5000 valid 0.4000 (best), 2.0 s",
         "  complete in 4.0 s: best_model.pt",
     ]
+
+
+def test_what_is_expected_is_told_before_the_first_stage(followed):
+    stage = StageExpectation(
+        stage=1,
+        memory=Figure(value=500.0, low=425.0, high=575.0, origin="computed"),
+        seconds=Figure(value=80.0, low=40.0, high=100.0, origin="measured"),
+    )
+    _, lines = followed([opened(1), DATA, Expected(stages=[stage]), *DONE])
+    told = "expected: 80 s (40 s–100 s) of training, measured; 500 MB (425 MB–575 MB) at the peak, computed"
+    assert lines[1] == told
 
 
 def test_a_finding_about_the_loss_is_a_line_said_once_and_so_is_its_end(followed):

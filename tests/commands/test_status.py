@@ -12,6 +12,7 @@ from logbert_engine.presets.merging import resolve
 from logbert_engine.presets.runfile import write_config
 from logbert_engine.protocol.events import (
     BackedOff,
+    Expected,
     Health,
     Metric,
     RunEnded,
@@ -19,6 +20,7 @@ from logbert_engine.protocol.events import (
     StagePlan,
     StageStarted,
 )
+from logbert_engine.protocol.expectation import Figure, StageExpectation
 from logbert_engine.protocol.messages import RunSpec
 from logbert_engine.rundir import registry
 from logbert_engine.rundir.journal import JournalWriter
@@ -164,3 +166,37 @@ def test_a_run_that_is_to_end_before_where_it_came_to_counts_what_is_planned(run
     journal(run, two, StageStarted(stage=2, micro_batch=8), opened(2), RunEnded(state="finished"))
     assert main(["status", str(run.root)]) == 0
     assert ": finished, stage 1/1, " in capsys.readouterr().out
+
+
+def test_time_and_memory_are_told_beside_what_was_expected(run, capsys):
+    expected = StageExpectation(
+        stage=1,
+        memory=Figure(value=500.0, low=425.0, high=575.0, origin="computed"),
+        step_s=Figure(value=2.0, low=1.0, high=4.0, origin="measured"),
+        seconds=Figure(value=80.0, low=40.0, high=160.0, origin="measured"),
+    )
+    at_work = Metric(
+        stage=1,
+        epoch=1,
+        step=30,
+        steps=40,
+        total_step=30,
+        loss=0.5,
+        lr=0.1,
+        stage_s=90.0,
+        peak_device_mb=620.0,
+    )
+    budgeted = msgspec.structs.replace(opened(1), memory_budget_mb=800.0)
+    journal(run, budgeted, Expected(stages=[expected]), StageStarted(stage=1, micro_batch=8), at_work)
+    with held(run):
+        assert main(["status", str(run.root)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert main(["status", "--json", str(run.root)]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (
+        "  time: 90 s of training so far; left: stage 30 s, run 30 s; "
+        "expected 80 s (40 s–3 min) in all, measured"
+    ) in lines
+    assert ("  memory: peak 620 MB; budget 800 MB; expected 500 MB (425 MB–575 MB), computed") in lines
+    assert (found["seconds"], found["stage_left_s"], found["run_left_s"]) == (90.0, 30.0, 30.0)
+    assert (found["expected_s"]["value"], found["expected_memory_mb"]["value"]) == (80.0, 500.0)

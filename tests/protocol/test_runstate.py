@@ -10,6 +10,7 @@ from logbert_engine.protocol.events import (
     BackedOff,
     DataReady,
     EpochEnded,
+    Expected,
     Health,
     JournalEvent,
     Log,
@@ -24,6 +25,7 @@ from logbert_engine.protocol.events import (
     decode_event,
     encode_event,
 )
+from logbert_engine.protocol.expectation import Figure, StageExpectation
 from logbert_engine.protocol.runstate import KEPT_LOG_LINES, RunState
 
 
@@ -141,6 +143,78 @@ def test_a_whole_run():
     assert state.peak_rss_mb == 200.0
     assert state.time_left() == (None, None)
     assert (state.started_at, state.updated_at) == (100.0, 100.0 + state.seq - 1)
+
+
+def expected(*of_steps: float, end_s: float = 3.0) -> Expected:
+    """Of stages from the first on, by the seconds of their steps."""
+    return Expected(
+        stages=[
+            StageExpectation(
+                stage=index,
+                memory=_about(100.0 * index),
+                step_s=_about(step_s),
+                end_s=end_s,
+                seconds=_about(10 * step_s + 2 * end_s),
+            )
+            for index, step_s in enumerate(of_steps, 1)
+        ]
+    )
+
+
+def _about(value: float) -> Figure:
+    return Figure(value=value, low=value / 2, high=value * 2, origin="computed")
+
+
+def timed(stage: int, step: int, total: int, ends_s: float = 0.0) -> Metric:
+    """Steps of 2 s each, and what the ends of epochs took so far."""
+    return msgspec.structs.replace(
+        metric(stage, step, total), stage_s=step * 2.0 + ends_s, steps_s=step * 2.0
+    )
+
+
+def test_the_time_left_counts_the_ends_of_epochs_and_the_batches_of_later_stages():
+    state = folded(opened(), data_ready(), expected(1.0, 3.0), StageStarted(stage=1), timed(1, 5, 5))
+    # steps take twice as long as expected, and so will ends of epochs; those of stage 2 three times as long
+    assert state.time_left() == (5 * 2.0 + 2 * 6.0, 5 * 2.0 + 2 * 6.0 + 10 * 6.0 + 2 * 6.0)
+    ended = msgspec.structs.replace(epoch_ended(1, 1, 5, 0.7, best=True), end_s=4.0)
+    folded(ended, timed(1, 6, 6, ends_s=4.0), state=state)
+    assert state.time_left() == (4 * 2.0 + 4.0, 4 * 2.0 + 4.0 + 10 * 6.0 + 2 * 4.0)
+    assert state.current().step_s == 2.0, "ends of epochs are no part of a step"
+
+
+def test_the_time_left_goes_on_from_stage_to_stage():
+    state = folded(opened(), data_ready(), expected(1.0, 3.0), StageStarted(stage=1), timed(1, 10, 10))
+    folded(stage_ended(1), StageStarted(stage=2, total_step=10), state=state)
+    assert state.time_left() == (10 * 6.0 + 2 * 6.0, 10 * 6.0 + 2 * 6.0), (
+        "before stage 2 has a figure of its own"
+    )
+    folded(timed(2, 5, 15), state=state)
+    assert state.time_left()[0] == 5 * 2.0 + 2 * 2.0, "then by its own steps, a third shorter than expected"
+    folded(RunEnded(state="paused"), opened(2), state=state)
+    assert state.time_left() == (None, None)
+
+
+def test_expectations_last_and_a_later_attempt_brings_those_of_what_is_left():
+    state = folded(opened(), data_ready(), expected(1.0, 3.0), StageStarted(stage=1), timed(1, 10, 10))
+    assert (state.expected_seconds.value, state.expected_memory.value) == (16.0 + 36.0, 200.0)
+    folded(stage_ended(1), StageStarted(stage=2, total_step=10), RunEnded(state="paused"), state=state)
+    again = Expected(stages=[msgspec.structs.replace(expected(1.0, 5.0).stages[1])])
+    folded(opened(2), data_ready(), again, StageStarted(stage=2, total_step=10), state=state)
+    assert [stage.expected.step_s.value for stage in state.stages] == [1.0, 5.0]
+    assert state.expected_left.value == 56.0, "stage 1 is complete"
+    folded(StageStarted(stage=1), state=state)
+    assert [stage.expected.step_s.value for stage in state.stages] == [1.0, 5.0], "as a stage begins again"
+
+
+def test_the_peak_is_that_of_training_and_validation_where_it_trains():
+    state = folded(opened(), data_ready(), StageStarted(stage=1), metric(1, 5, 5, rss_mb=200.0))
+    assert state.peak_mb == 200.0
+    folded(metric(1, 6, 6, rss_mb=200.0, peak_rss_mb=260.0), state=state)
+    assert state.peak_mb == 260.0
+    on_gpu = folded(
+        opened(device="cuda"), StageStarted(stage=1), metric(1, 5, 5, rss_mb=900.0, peak_device_mb=70.0)
+    )
+    assert on_gpu.peak_mb == 70.0
 
 
 def test_a_resume_in_mid_stage_cuts_what_is_trained_again():
@@ -282,6 +356,7 @@ def test_a_journal_without_the_later_fields_loads():
     assert (state.phase, state.attempt, state.stages[0].step) == ("failed", 1, 5)
     assert (state.world_size, state.micro_batch, state.largest_micro_batch) == (1, 0, 0)
     assert (state.back_off, state.health) == (None, None)
+    assert (state.expected_seconds, state.expected_memory, state.stages[0].steps_s) == (None, None, None)
     again = msgspec.json.decode(msgspec.json.encode(state), type=RunState)
     assert msgspec.json.encode(again) == msgspec.json.encode(state)
 
@@ -291,6 +366,7 @@ _stages = st.integers(-1, 4)
 _events = st.one_of(
     st.builds(opened, st.integers(1, 3), st.sampled_from(["cpu", "cuda"]), st.integers(1, 3)),
     st.builds(data_ready),
+    st.builds(expected, st.floats(-1, 9), st.floats(0, 9), st.floats(0, 9), end_s=st.floats(0, 9)),
     st.builds(Progress, phase=st.text(max_size=5), done=st.floats(0, 1), total=st.floats(0, 1)),
     st.builds(
         StageStarted,
@@ -311,6 +387,8 @@ _events = st.one_of(
         loss=_floats,
         lr=st.floats(0, 1),
         rss_mb=_floats,
+        steps_s=_floats,
+        peak_device_mb=_floats,
     ),
     st.builds(
         EpochEnded,
@@ -320,6 +398,7 @@ _events = st.one_of(
         train_loss=_floats,
         valid_loss=_floats,
         seconds=st.floats(0, 9),
+        end_s=_floats,
         checkpoint=st.just("c"),
         best=st.booleans(),
     ),

@@ -156,6 +156,9 @@ def test_a_position_comes_back_with_every_figure(
     trainer.position = Position(
         step=11,
         seconds=0.1 + 0.2,
+        steps_s=0.1,
+        validation_s=0.2,
+        windows=[(10, 0.05), (3, 0.02)],
         window_loss=1e-300,
         epochs=[epoch],
         best_epoch=1,
@@ -170,6 +173,34 @@ def test_a_position_comes_back_with_every_figure(
     trainer.save(tmp_path)
     trainer.restore(tmp_path)
     assert trainer.position == expected
+
+
+def test_a_state_of_before_steps_were_timed_apart_counts_all_of_its_time_as_theirs(
+    store: Store,
+    vocabulary: Vocabulary,
+    compute: Compute,
+    tmp_path: Path,
+) -> None:
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    trainer.position = Position(step=4, seconds=12.5)
+    trainer.save(tmp_path)
+    exact = trainer.exact(tmp_path)
+    payload, _ = exact.read()
+    del payload["position"]["steps_s"], payload["position"]["windows"]
+    position, _ = exact.restore(payload, SETTINGS.micro_batch)
+    assert (position.steps_s, position.windows) == (12.5, [])
+
+
+def test_steps_of_other_terms_do_not_pass_for_those_before(
+    store: Store, vocabulary: Vocabulary, compute: Compute, tmp_path: Path
+) -> None:
+    trainer = Trainer(store, vocabulary, compute, seed=3)
+    trainer.position = Position(step=4, windows=[(2, 0.5)])
+    trainer.save(tmp_path)
+    trainer.restore(tmp_path)
+    assert trainer.position.windows == [(2, 0.5)]
+    trainer.restore(tmp_path, micro_batch=2)
+    assert trainer.position.windows == []
 
 
 def test_a_state_of_other_settings_data_parent_or_stage_is_refused(

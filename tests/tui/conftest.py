@@ -17,6 +17,7 @@ from logbert_engine.protocol.events import (
     DataReady,
     EndState,
     EpochEnded,
+    Expected,
     JournalEvent,
     Log,
     Metric,
@@ -28,6 +29,7 @@ from logbert_engine.protocol.events import (
     StagePlan,
     StageStarted,
 )
+from logbert_engine.protocol.expectation import Figure, StageExpectation
 from logbert_engine.protocol.messages import Resources, Welcome
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.app import LogbertApp
@@ -53,6 +55,17 @@ def _plans(stages: int) -> list[StagePlan]:
         )
         for i in range(1, stages + 1)
     ]
+
+
+def _expectation(plan: StagePlan) -> StageExpectation:
+    """A second a step, 37 minutes of training in all."""
+
+    def about(value: float) -> Figure:
+        return Figure(value=value, low=value / 2, high=value * 2, origin="calibrated")
+
+    return StageExpectation(
+        stage=plan.index, memory=about(2500.0), step_s=about(1.0), end_s=1.0, seconds=about(plan.steps + 2.0)
+    )
 
 
 def _stage(plan: StagePlan, before: int, share: float) -> list[JournalEvent]:
@@ -120,6 +133,9 @@ def story() -> Story:
         reason: str = "",
         stages: int = 10,
         budget: float | None = 8000.0,
+        expected: bool = False,
+        documented: dict[str, str] | None = None,
+        device: str = "cpu",
     ) -> list[JournalEvent]:
         plans = _plans(stages)
         events: list[JournalEvent] = [
@@ -128,11 +144,12 @@ def story() -> Story:
                 pid=4242,
                 host="train-01",
                 preset="transfer",
-                device="cpu",
+                device=device,
                 device_name="AMD EPYC 9B14",
                 precision="fp32",
                 stages=plans,
                 memory_budget_mb=budget,
+                documented=documented or {},
             ),
             Progress(phase="reading session files", done=1_100_000, total=2_400_000, unit="sessions"),
         ]
@@ -149,6 +166,8 @@ def story() -> Story:
                 ),
                 ModelReady(parameters=109_482_240, architecture="bert", source="bert-base-uncased"),
             ]
+        if expected:
+            events.append(Expected(stages=[_expectation(plan) for plan in plans]))
         before = 0
         for plan in plans[: full + (1 if share else 0)]:
             events += _stage(plan, before, 1.0 if plan.index <= full else share)

@@ -49,7 +49,7 @@ async def test_gauges_and_rates_stand_beside_the_curve(console, story, text_of, 
         for figure in (
             "worker",
             "3.3 GB",
-            "peak 2.1 GB",
+            "peak 3.3 GB",
             "budget 7.8 GB",
             "host",
             "CPU",
