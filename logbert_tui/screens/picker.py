@@ -26,7 +26,7 @@ from logbert_tui.screens.picker_asking import Estimating, Looking, Measurement, 
 from logbert_tui.screens.picker_fields import Form
 from logbert_tui.screens.picker_form import merge_overrides, placeholders, read_form, whole_path
 from logbert_tui.screens.picker_machine import MOST_ROWS, hardware_rows
-from logbert_tui.screens.picker_pane import DetailPane
+from logbert_tui.screens.picker_pane import PAGES, DetailPane
 from logbert_tui.screens.picker_presets import LIST_MARGIN, PresetRows, preset_header
 from logbert_tui.state import Part
 from logbert_tui.widgets.choice import Choice
@@ -35,9 +35,11 @@ from logbert_tui.widgets.line_list import LineList
 from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.text_view import TextView
 
+_OVERRIDE = "--set "
+"""In what the engine says of an override."""
 TINY = 72
 """Columns below which the form needs the whole width."""
-BREAKPOINTS_HEIGHT = [(0, "-short"), (36, "-tall")]
+BREAKPOINTS_HEIGHT = [(0, "-short"), (38, "-tall")]
 """Tall: machine and data have panels of several lines."""
 
 
@@ -54,6 +56,8 @@ class PickerScreen(ConsoleScreen):
         self._preset: m.PresetInfo | None = None
         self._spec: m.RunSpec | None = None
         self._starting = False
+        self._wrong: set[str] = set()
+        """Fields that cannot be understood."""
         self._looking = Looking(self, self._data_changed)
         self._planning = Planning(self, self._planned)
         self._estimating = Estimating(self, self._estimates_changed)
@@ -272,6 +276,7 @@ class PickerScreen(ConsoleScreen):
         elif self._preset is None or self._spec is None:
             self.state.notice("Choose a preset first: the engine has not answered yet.", "warning")
         else:
+            self.action_page(PAGES[0])
             spec = msgspec.structs.replace(self._spec, data="", run_dir="")
             self._measurement.start(MeasureQuery(spec=spec, data=self._looking.data))
 
@@ -298,7 +303,7 @@ class PickerScreen(ConsoleScreen):
         if not self.state.engine and "run_dir" in problems:
             del problems["run_dir"]  # the engine's default comes with the connection
         self._spec = spec
-        self.query_one(Form).mark(set(problems))
+        self._wrong = set(problems)
         is_whole = name and spec.data and spec.run_dir and not problems
         self._planning.ask(spec if is_whole else None, next(iter(problems.values()), ""))
         self._estimate()
@@ -308,11 +313,13 @@ class PickerScreen(ConsoleScreen):
         self._show_page()
 
     def _show_command(self) -> None:
-        problem = self._planning.problem
-        if not problem and self._preset is not None and self._spec is not None and self._spec.overrides:
-            problem = self._estimating.answer.problem_of(self._preset.name)  # known before the data are named
-        if problem and "--set " in problem:
-            self.query_one(Form).mark({"overrides"})
+        problem, answer = self._planning.problem, self._estimating.answer
+        if not problem and self._preset is not None and not answer.waiting:
+            known = answer.problem_of(
+                self._preset.name
+            )  # also while no data are named, so that there is no plan
+            problem = known if _OVERRIDE in known else ""
+        self.query_one(Form).mark(self._wrong | ({"overrides"} if _OVERRIDE in problem else set()))
         lines = self.query_one("#command", Lines)
         width, height = lines.size
         lines.show(panels.command_rows(self._planning.plan.command, problem, width, max(1, height)))

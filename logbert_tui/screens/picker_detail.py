@@ -102,11 +102,15 @@ def _figures(estimate: Estimate, has_data: bool, width: int) -> Iterator[Row]:
     runs = estimate.verdict.fit != "too large"
     yield ()
     if runs:
-        yield from field("whole run", words.time(estimate.seconds), width, "strong")
+        if estimate.seconds is None and not has_data:
+            yield from field("whole run", "known once the sessions are named (d)", width, "dim")
+        else:
+            yield from field("whole run", words.time(estimate.seconds), width, "strong")
         yield from field("step", words.time(estimate.step_s), width)
     memory = f"{words.memory(estimate.memory)}, {estimate.memory.origin}"
     if estimate.budget_mb is not None:
-        memory += f"; budget {megabytes(estimate.budget_mb)}"
+        over = "above the" if estimate.memory.value > estimate.budget_mb else "of a"
+        memory += f"; {over} budget of {megabytes(estimate.budget_mb)}"
     yield from field("memory", memory, width)
     parts = (f"{name} {megabytes(mb)}" for name, mb in estimate.memory_parts.items() if mb >= _LEAST_PART_MB)
     yield from field("", ", ".join(parts), width, "dim")
@@ -116,13 +120,11 @@ def _figures(estimate: Estimate, has_data: bool, width: int) -> Iterator[Row]:
     if estimate.stages:
         yield ()
         yield from _stages(estimate.stages, width, timed=runs)
-    elif not has_data:
-        yield from field("", "name the sessions (d) for stages, time and cost", width, "dim")
 
 
 def _stages(stages: Sequence[StageEstimate], width: int, *, timed: bool) -> Iterator[Row]:
     wide = width >= _WIDE
-    number, room = (count, 11) if wide else (short, 8)
+    number, room = (count, 11) if wide else (short, 7)
     yield ((f"stage{'sessions':>{room}}{'steps':>{room}}  time", "dim"),)
     for stage in stages:
         cells = f"{percent(stage.ratio):>5}{number(stage.sessions):>{room}}{number(stage.steps):>{room}}  "

@@ -12,6 +12,8 @@ from logbert_tui.widgets.lines import Row, Span, width_of
 
 MOST_ROWS = 4
 _NAME = 8
+_LEAST = 24
+"""Cells of a part that are worth reading where the rest is cut."""
 
 
 def hardware_rows(hardware: Hardware | None, width: int, most: int) -> list[Row]:
@@ -39,7 +41,8 @@ def hardware_rows(hardware: Hardware | None, width: int, most: int) -> list[Row]
 def cores_text(hardware: Hardware) -> str:
     """Cores by kind, and the threads and time that they come to."""
     text = f"{hardware.cores} cores" if hardware.cores != 1 else "1 core"
-    if hardware.performance_cores or hardware.efficiency_cores:
+    of_kinds = hardware.performance_cores or hardware.efficiency_cores
+    if of_kinds and "efficiency" not in hardware.processor:  # which macOS names with them
         text += f" ({hardware.performance_cores} performance, {hardware.efficiency_cores} efficiency)"
     if hardware.threads > hardware.cores:
         text += f", {hardware.threads} threads"
@@ -76,25 +79,25 @@ def gpu_parts(gpu: Accelerator, many: int) -> list[Span]:
         parts.append(("bf16" if gpu.bf16 else "no bf16", ""))
     if gpu.driver:
         parts.append((f"driver {clean(gpu.driver)}", "dim"))
+    if gpu.note:
+        parts.append((clean(gpu.note), "dim"))
     return parts
 
 
 def gpu_text(gpu: Accelerator, many: int) -> str:
     """Name and memory: ``4 × Tesla V100 31.7 GB``."""
     memory = f" {megabytes(gpu.memory_mb)}" if gpu.memory_mb is not None else ""
-    shared = " shared with the processor" if gpu.unified_memory else ""
-    note = f" ({clean(gpu.note)})" if gpu.note else ""
-    return (f"{many} × " if many > 1 else "") + f"{clean(gpu.name)}{memory}{shared}{note}"
+    shared = " shared" if gpu.unified_memory else ""
+    return (f"{many} × " if many > 1 else "") + f"{clean(gpu.name)}{memory}{shared}"
 
 
 def _summary(hardware: Hardware) -> list[Span]:
     """The most telling parts first."""
-    parts = [(clean(hardware.processor), "strong"), (cores_text(hardware), ""), (memory_text(hardware), "")]
-    parts += [(gpu_text(gpu, many), "accent") for gpu, many in grouped(hardware.accelerators)]
-    if not hardware.accelerators:
-        parts.append(("no GPU", "dim"))
+    chip = [(clean(hardware.processor), "strong"), (cores_text(hardware), "")]
+    memory = (memory_text(hardware), "")
+    gpus = [(gpu_text(gpu, many), "accent") for gpu, many in grouped(hardware.accelerators)]
     return [
-        *parts,
+        *([*gpus, memory, *chip] if gpus else [*chip, memory, ("no GPU", "dim")]),
         (f"disk {megabytes(hardware.disk_free_mb)} free", "dim"),
         (f"{hardware.host}, {hardware.system}", "dim"),
     ]
@@ -105,11 +108,14 @@ def _named(name: str, parts: Sequence[Span], width: int) -> Row:
 
 
 def _joined(parts: Sequence[Span], width: int) -> Row:
-    """As many parts as there is room for; the first is cut rather than left out."""
-    (first, style), *rest = parts
-    row: Row = ((" ", ""), (fit(first, max(8, width - 1)).rstrip(), style))
-    for text, tone in rest:
-        if width_of(row) + 5 + len(text) > width:
+    """As many parts as there is room for; the one at the edge is cut where enough of it can be read."""
+    row: Row = ()
+    for text, tone in parts:
+        lead = ("  ·  ", "faint") if row else (" ", "")
+        room = width - width_of(row) - len(lead[0])
+        if row and room < min(len(text), _LEAST):
             break
-        row = (*row, ("  ·  ", "faint"), (text, tone))
+        row = (*row, lead, (fit(text, max(8, room)).rstrip(), tone))
+        if room < len(text):
+            break
     return row

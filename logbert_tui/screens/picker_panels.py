@@ -79,7 +79,7 @@ def rejected_of(data: DataSummary) -> str:
 def days_text(data: DataSummary) -> str:
     """The days of the files' names, and how many they span."""
     if not data.first_day:
-        return "not in the names of the files"
+        return "no days in the files' names"
     if data.first_day == data.last_day:
         return data.first_day
     span = (date.fromisoformat(data.last_day) - date.fromisoformat(data.first_day)).days + 1
@@ -104,7 +104,7 @@ def data_row(data: DataSummary | None, problem: str, checking: bool, width: int,
         files_text(data),
         size(data.bytes),
         f"≈ {short(data.estimated_sessions)} sessions",
-        f"{data.distinct_events} events",
+        f"{count(data.distinct_events)} events",
     ]
     parts += [days] if days else []
     parts += [f"{data.templates} templates"] if data.templates else []
@@ -173,7 +173,7 @@ def command_rows(command: str, problem: str, width: int, height: int) -> list[Ro
         if lines[-1] and len(lines[-1]) + 1 + len(part) > width - 2:
             lines.append("  " + part)
         else:
-            lines[-1] = f"{lines[-1]} {part}".strip(" ") if lines[-1] else part
+            lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
     lines = [
         piece for line in lines for piece in textwrap.wrap(line, max(10, width - 2), break_on_hyphens=False)
     ]

@@ -98,7 +98,7 @@ def figure_text(estimate: Estimate, title: str) -> str:
         time = estimate.seconds
         if time is None or estimate.verdict.fit == "too large":
             return NONE
-        return ("" if time.origin == "measured" else "~") + seconds(time.value)
+        return ("" if time.origin == "measured" else "~") + seconds(time.value).replace(" days", " d")
     there = estimate.elsewhere
     if there is None:
         return NONE
