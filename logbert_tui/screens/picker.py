@@ -27,7 +27,7 @@ from logbert_tui.screens.picker_fields import Form
 from logbert_tui.screens.picker_form import merge_overrides, placeholders, read_form, whole_path
 from logbert_tui.screens.picker_machine import MOST_ROWS, hardware_rows
 from logbert_tui.screens.picker_pane import PAGES, DetailPane
-from logbert_tui.screens.picker_presets import LIST_MARGIN, PresetRows, preset_header
+from logbert_tui.screens.picker_presets import PresetPanel
 from logbert_tui.state import Part
 from logbert_tui.widgets.choice import Choice
 from logbert_tui.widgets.frame import KeyLine
@@ -69,10 +69,7 @@ class PickerScreen(ConsoleScreen):
         """Hardware, presets beside data and recent runs, the preset's figures beside the form."""
         yield Lines(id="hardware")
         with Horizontal(id="upper"):
-            with Vertical(id="presets", classes="panel") as presets:
-                presets.border_title = "presets"
-                yield Lines(id="header")
-                yield LineList(id="preset-list", empty="Waiting for the engine …")
+            yield PresetPanel()
             with Vertical(id="side"):
                 with Vertical(id="found", classes="panel") as found:
                     found.border_title = "data"
@@ -103,7 +100,7 @@ class PickerScreen(ConsoleScreen):
 
     def _resized(self) -> None:
         self._show_hardware()
-        self._fit_presets()
+        self.query_one(PresetPanel).fit()
         self._show_data()
         self._show_command()
 
@@ -122,13 +119,12 @@ class PickerScreen(ConsoleScreen):
             self._measurement.look()
         if "catalogue" in changed:
             self._show_hardware()
-            presets = self.query_one("#preset-list", LineList)
-            if not isinstance(presets.source, PresetRows) or presets.source.presets is not self.state.presets:
+            panel = self.query_one(PresetPanel)
+            if panel.presets is not self.state.presets:
                 names = [preset.name for preset in self.state.presets]
                 chosen = self._preset.name if self._preset is not None else ""
                 cursor = names.index(chosen) if chosen in names else 0
-                presets.set_source(PresetRows(self.state.presets, self._estimating.answer), cursor)
-                self._fit_presets()
+                panel.offer(self.state.presets, cursor)
                 self._choose(cursor)
             home = self.state.engine.home if self.state.engine is not None else ""
             runs = self.query_one("#run-list", LineList)
@@ -157,14 +153,6 @@ class PickerScreen(ConsoleScreen):
         if self.link.is_local:
             return whole_path(DEFAULT_RUN_DIR, self._folder())
         return self.state.engine.default_run_dir if self.state.engine is not None else ""
-
-    def _fit_presets(self) -> None:
-        """The header, and the same columns below it."""
-        header, presets = self.query_one("#header", Lines), self.query_one("#preset-list", LineList)
-        header.show([preset_header(header.size.width)])
-        if isinstance(presets.source, PresetRows):
-            presets.source.width = header.size.width - LIST_MARGIN
-            presets.repaint()
 
     def _show_hardware(self) -> None:
         lines = self.query_one("#hardware", Lines)
@@ -206,13 +194,7 @@ class PickerScreen(ConsoleScreen):
         self._estimating.ask(EstimateQuery(spec=spec, presets=names, data=self._looking.data), again=again)
 
     def _estimates_changed(self) -> None:
-        answer = self._estimating.answer
-        panel = self.query_one("#presets")
-        panel.border_subtitle = "" if not answer.waiting else "estimating …"
-        presets = self.query_one("#preset-list", LineList)
-        if isinstance(presets.source, PresetRows):
-            presets.source.answer = answer
-            presets.repaint()
+        self.query_one(PresetPanel).renew(self._estimating.answer)
         self._show_page()
         self._show_command()
 
@@ -289,12 +271,10 @@ class PickerScreen(ConsoleScreen):
 
     @on(Input.Changed)
     @on(Choice.Changed)
-    def _typed(self) -> None:
+    def _typed(self, event: Input.Changed | Choice.Changed) -> None:
+        if isinstance(event, Input.Changed) and event.input.id == "data":
+            self._look()
         self._changed()
-
-    @on(Input.Changed, "#data")
-    def _data_typed(self) -> None:
-        self._look()
 
     def _changed(self) -> None:
         """Read the form again, and ask for the plan when typing rests."""
@@ -315,9 +295,7 @@ class PickerScreen(ConsoleScreen):
     def _show_command(self) -> None:
         problem, answer = self._planning.problem, self._estimating.answer
         if not problem and self._preset is not None and not answer.waiting:
-            known = answer.problem_of(
-                self._preset.name
-            )  # also while no data are named, so that there is no plan
+            known = answer.problem_of(self._preset.name)  # while no data are named there is no plan to say it
             problem = known if _OVERRIDE in known else ""
         self.query_one(Form).mark(self._wrong | ({"overrides"} if _OVERRIDE in problem else set()))
         lines = self.query_one("#command", Lines)

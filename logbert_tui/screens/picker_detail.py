@@ -109,8 +109,8 @@ def _figures(estimate: Estimate, has_data: bool, width: int) -> Iterator[Row]:
         yield from field("step", words.time(estimate.step_s), width)
     memory = f"{words.memory(estimate.memory)}, {estimate.memory.origin}"
     if estimate.budget_mb is not None:
-        over = "above the" if estimate.memory.value > estimate.budget_mb else "of a"
-        memory += f"; {over} budget of {megabytes(estimate.budget_mb)}"
+        above = "above the budget of" if estimate.memory.value > estimate.budget_mb else "budget"
+        memory += f"; {above} {megabytes(estimate.budget_mb)}"
     yield from field("memory", memory, width)
     parts = (f"{name} {megabytes(mb)}" for name, mb in estimate.memory_parts.items() if mb >= _LEAST_PART_MB)
     yield from field("", ", ".join(parts), width, "dim")

@@ -24,6 +24,7 @@ class DetailPane(Vertical):
         super().__init__(id="detail", classes="panel")
         self._make = make
         self.page = PAGES[0]
+        self._framed: tuple[str, list[str]] = ("", [])
 
     def compose(self) -> ComposeResult:
         """The page."""
@@ -38,13 +39,13 @@ class DetailPane(Vertical):
             top: from the page's top on.
         """
         self.query_one(TextView).renew(top=top)
-        self.border_title = " ".join(
-            _link(f"page('{page}')", f"[bold reverse]{page}[/]" if page == self.page else page)
-            for page in PAGES
-        )
+        pages = (f"[bold reverse]{page}[/]" if page == self.page else page for page in PAGES)
+        title = " ".join(_link(f"page('{page}')", text) for page, text in zip(PAGES, pages, strict=True))
         links = [_link("fit", "x make it fit")] if can_fit else []
         links.append(_link("measure", "m cancel" if measuring else "m measure"))
-        self.border_subtitle = "  ".join(links)
+        if (title, links) != self._framed:  # a frame's text is painted with all that is in it
+            self.border_title, self.border_subtitle = title, "  ".join(links)
+            self._framed = (title, links)
 
     def page_from_here(self, by: int) -> str:
         """The page so many further, round and round."""

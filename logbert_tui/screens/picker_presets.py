@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
 from logbert_engine.protocol.estimates import Estimate, Fit
 from logbert_engine.protocol.figures_in_words import dollars, seconds
 from logbert_engine.protocol.messages import PresetInfo
@@ -11,7 +14,8 @@ from logbert_tui.figures import NONE, megabytes, short
 from logbert_tui.screens.picker_asking import Answer
 from logbert_tui.widgets.cells import clean, fit
 from logbert_tui.widgets.gauge import Gauge, marked_bar
-from logbert_tui.widgets.lines import Row
+from logbert_tui.widgets.line_list import LineList
+from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.rows import Span
 
 SIGNS: dict[Fit, tuple[str, str]] = {
@@ -134,3 +138,43 @@ class PresetRows:
 
     def request(self, first: int, last: int, /) -> None:
         """All are there."""
+
+
+class PresetPanel(Vertical):
+    """The list below its header."""
+
+    def __init__(self) -> None:
+        super().__init__(id="presets", classes="panel")
+        self.border_title = "presets"
+        self._rows = PresetRows((), Answer())
+
+    @property
+    def presets(self) -> Sequence[PresetInfo]:
+        """The presets that are offered."""
+        return self._rows.presets
+
+    def compose(self) -> ComposeResult:
+        """Header and list."""
+        yield Lines(id="header")
+        yield LineList(id="preset-list", empty="Waiting for the engine …")
+
+    def offer(self, presets: Sequence[PresetInfo], cursor: int) -> None:
+        """Show other presets."""
+        self._rows = PresetRows(presets, self._rows.answer)
+        self.query_one(LineList).set_source(self._rows, cursor)
+        self.fit()
+
+    def renew(self, answer: Answer) -> None:
+        """Show other estimates, and whether more are to come."""
+        self._rows.answer = answer
+        self.query_one(LineList).repaint()
+        said = "estimating …" if answer.waiting else None
+        if self.border_subtitle != said:
+            self.border_subtitle = said
+
+    def fit(self) -> None:
+        """The header for the width that there is, and the same columns below it."""
+        header = self.query_one(Lines)
+        header.show([preset_header(header.size.width)])
+        self._rows.width = header.size.width - LIST_MARGIN
+        self.query_one(LineList).repaint()

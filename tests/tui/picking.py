@@ -58,7 +58,7 @@ class PickerLink(EngineLink):
         super().__init__(state)
         self.calls: list[tuple[str, msgspec.Struct | None]] = []
         self.gate = asyncio.Event()
-        """Held until it is set: estimates."""
+        """Estimates and measurements are held back until it is set."""
         self.gate.set()
         self.at_once = self.most_at_once = 0
         self.problem = ""
@@ -95,6 +95,7 @@ class PickerLink(EngineLink):
                 self.at_once -= 1
                 return estimates_of(params, self._machine)
             case MeasureQuery():
+                await self.gate.wait()
                 return MeasureRef(id=7)
             case MeasureRef():
                 return Done()

@@ -235,6 +235,23 @@ async def test_m_or_esc_cancels_a_measurement(key):
         assert "measuring quick" not in figures(pilot)
 
 
+async def test_a_measurement_that_is_cancelled_before_it_has_begun_is_ended_when_it_has():
+    async with picker() as pilot:
+        pilot.app.link.gate.clear()
+        await pilot.press("m")
+        await until(pilot, lambda: pilot.app.link.named("measure"))
+        await pilot.press("escape")
+        assert pilot.app.link.named("cancel_measure") == []
+        pilot.app.link.gate.set()
+        await until(pilot, lambda: pilot.app.link.named("cancel_measure"))
+
+
+async def test_on_a_very_narrow_terminal_a_measurement_is_shown_in_the_forms_place(text_of):
+    async with picker(size=(60, 20)) as pilot:
+        await measuring(pilot, step=7, steps=20)
+        assert "step 7 of 20" in text_of(pilot.app.screen)
+
+
 async def test_an_engine_that_refuses_to_measure_says_why():
     async with picker() as pilot:
         pilot.app.link.problem = "a measurement is under way already; cancel it, or wait for its end."
