@@ -3,13 +3,14 @@
 # make check     lint, types, import contracts
 # make test      check, then the tests (make test-all: the slow ones too)
 # make bench     speed and size, as ratios to others in the same run
+# make snapshots  the screens that are kept as text, written anew
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo check test test-all bench lock clean
+.PHONY: install demo check test test-all bench snapshots lock clean
 
 install: $(INSTALLED)
 
@@ -36,6 +37,9 @@ test-all: check
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+snapshots: install
+	RENEW_SNAPSHOTS=1 $(BIN)/python -m pytest -q tests/tui -k snapshot
 
 # Resolve the newest versions that pyproject.toml allows, torch as pinned, in an environment of its own.
 lock:

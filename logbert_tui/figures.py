@@ -6,8 +6,9 @@ import os
 import time
 from pathlib import Path
 
-NONE = "–"
-"""What stands for a figure that is not known."""
+from logbert_engine.protocol import figures_in_words
+
+NONE = figures_in_words.NONE
 
 
 def count(value: float | None) -> str:
@@ -32,12 +33,7 @@ def rate(value: float | None) -> str:
 
 def megabytes(value: float | None) -> str:
     """A size given in MB: ``512 MB``, ``7.8 GB``."""
-    if value is None:
-        return NONE
-    if value < 999.5:
-        return f"{value:.0f} MB"
-    gigabytes = value / 1024
-    return f"{gigabytes:.1f} GB" if gigabytes < 99.95 else f"{gigabytes:,.0f} GB"
+    return NONE if value is None else figures_in_words.megabytes(value)
 
 
 def size(value: float) -> str:

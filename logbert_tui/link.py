@@ -12,6 +12,7 @@ import msgspec
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.client import EngineClient, default_client_name
 from logbert_engine.protocol.errors import EngineError, LogbertError
+from logbert_engine.protocol.estimates import Measuring
 from logbert_tui.state import ConsoleState
 
 CONTROL_METHODS = frozenset(
@@ -23,6 +24,8 @@ CONTROL_METHODS = frozenset(
         "stop",
         "start_inference",
         "cancel_inference",
+        "measure",
+        "cancel_measure",
         "shutdown",
     )
 )
@@ -212,6 +215,8 @@ class EngineLink:
                 self.state.set_resources(note)
             case m.InferenceProgress():
                 self.state.set_inference(note)
+            case Measuring():
+                self.state.set_measuring(note)
             case _:
                 pass  # a later engine may say more than this console knows
 

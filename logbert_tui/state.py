@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from logbert_engine.protocol.estimates import Measuring
 from logbert_engine.protocol.events import JournalEvent, Metric
 from logbert_engine.protocol.messages import (
     Hardware,
@@ -21,7 +22,7 @@ from logbert_engine.protocol.messages import (
 from logbert_engine.protocol.runstate import RunState
 
 Connection = Literal["connecting", "connected", "lost"]
-Part = Literal["connection", "run", "metric", "resources", "catalogue", "inference", "notices"]
+Part = Literal["connection", "run", "metric", "resources", "catalogue", "inference", "measuring", "notices"]
 """What can change: ``run`` is everything of a run but its ``metric`` figures and its curve."""
 Severity = Literal["info", "warning", "error"]
 
@@ -32,6 +33,7 @@ PARTS: tuple[Part, ...] = (
     "resources",
     "catalogue",
     "inference",
+    "measuring",
     "notices",
 )
 SHOWN_S = 8.0
@@ -73,6 +75,7 @@ class ConsoleState:
     presets: list[PresetInfo] = field(default_factory=list)
     runs: list[RunInfo] = field(default_factory=list)
     inference: dict[int, InferenceProgress] = field(default_factory=dict)
+    measuring: dict[int, Measuring] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     versions: Counter[Part] = field(default_factory=Counter)
 
@@ -185,6 +188,18 @@ class ConsoleState:
         """How far an inference is."""
         self.inference[progress.id] = progress
         self.touch("inference")
+
+    def set_measuring(self, progress: Measuring) -> None:
+        """How far a measurement is."""
+        self.measuring[progress.id] = progress
+        self.touch("measuring")
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a run that is known trains at present, so that its machine has other work to do."""
+        return any(
+            phase in ("preparing", "training") for phase in (self._phase, *(r.phase for r in self.runs))
+        )
 
     # Notices
 

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-from logbert_engine.estimates.wording import expected_words
-from logbert_engine.protocol import wording
+from logbert_engine.protocol import figures_in_words, wording
 from logbert_engine.protocol.events import (
     BackedOff,
     DataReady,
@@ -63,7 +62,7 @@ class _Lines:
             case DataReady():
                 self._data_ready(event)
             case Expected():
-                self._line(f"expected: {expected_words(event.stages)}")
+                self._line(f"expected: {figures_in_words.expected(event.stages)}")
             case StageStarted():
                 self._stage_started(event)
             case EpochEnded():

@@ -261,16 +261,16 @@ def _detail_lines(status: RunStatus) -> list[str]:
 
 def _expectation_lines(status: RunStatus) -> list[str]:
     """Time and memory: so far, to come, and as they were expected."""
-    from logbert_engine.estimates import wording
+    from logbert_engine.protocol import figures_in_words as words_for
 
     time, memory = status.expected_s, status.expected_memory_mb
-    times = [f"{wording.seconds(status.seconds)} of training so far"] if status.seconds else []
+    times = [f"{words_for.seconds(status.seconds)} of training so far"] if status.seconds else []
     if status.stage_left_s is not None and status.run_left_s is not None:
-        left = wording.seconds(status.stage_left_s), wording.seconds(status.run_left_s)
+        left = words_for.seconds(status.stage_left_s), words_for.seconds(status.run_left_s)
         times.append(f"left: stage {left[0]}, run {left[1]}")
-    times += [f"expected {wording.duration(time)} in all, {time.origin}"] if time is not None else []
-    memories = [f"peak {wording.megabytes(status.peak_memory_mb)}"] if status.peak_memory_mb else []
-    memories += [f"budget {wording.megabytes(status.memory_budget_mb)}"] if status.memory_budget_mb else []
-    memories += [f"expected {wording.memory(memory)}, {memory.origin}"] if memory is not None else []
+    times += [f"expected {words_for.duration(time)} in all, {time.origin}"] if time is not None else []
+    memories = [f"peak {words_for.megabytes(status.peak_memory_mb)}"] if status.peak_memory_mb else []
+    memories += [f"budget {words_for.megabytes(status.memory_budget_mb)}"] if status.memory_budget_mb else []
+    memories += [f"expected {words_for.memory(memory)}, {memory.origin}"] if memory is not None else []
     lines = (("time", times), ("memory", memories))
     return [f"{name}: {'; '.join(words)}" for name, words in lines if words]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from logbert_engine.estimates.wording import dollars, duration
 from logbert_engine.protocol.estimates import Estimate
+from logbert_engine.protocol.figures_in_words import cost, duration
 
 
 def advice(estimates: Sequence[Estimate]) -> list[str]:
@@ -49,5 +49,5 @@ def _there(estimate: Estimate) -> str:
     if there is None:
         return ""
     figures = [duration(there.seconds)] if there.seconds is not None else []
-    figures += [dollars(there.cost)] if there.cost is not None else [there.price] if there.price else []
+    figures += [cost(there.cost)] if there.cost is not None else [there.price] if there.price else []
     return f"{estimate.preset} on {there.machine}" + (f" ({', '.join(figures)})" if figures else "")

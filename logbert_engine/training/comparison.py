@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from logbert_engine.estimates import wording
+from logbert_engine.protocol import figures_in_words
 from logbert_engine.protocol.expectation import Beside, beside, highest, peak_mb, together
 from logbert_engine.training.plan import StageMetrics
 
@@ -71,11 +71,11 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     rows = [("", "", "documented", "estimated", "", "actual", "")]
     for one in comparisons:
         seconds, memory = one.seconds, one.memory_mb
-        told = wording.duration(seconds.estimated) if seconds.estimated is not None else _NONE
-        took = wording.seconds(seconds.actual) if seconds.actual is not None else _NONE
+        told = figures_in_words.duration(seconds.estimated) if seconds.estimated is not None else _NONE
+        took = figures_in_words.seconds(seconds.actual) if seconds.actual is not None else _NONE
         rows.append((one.name, "time", *_row(seconds, told, took)))
-        told = wording.memory(memory.estimated) if memory.estimated is not None else _NONE
-        took = wording.megabytes(memory.actual) if memory.actual is not None else _NONE
+        told = figures_in_words.memory(memory.estimated) if memory.estimated is not None else _NONE
+        took = figures_in_words.megabytes(memory.actual) if memory.actual is not None else _NONE
         rows.append(("", "memory", *_row(memory, told, took)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(

@@ -17,11 +17,11 @@ from logbert_engine.estimates.estimate import estimate_work
 from logbert_engine.estimates.learned import Measured, model_key
 from logbert_engine.estimates.machine import Machine, place_of
 from logbert_engine.estimates.memory import Load
-from logbert_engine.estimates.wording import expected_words
 from logbert_engine.estimates.work import StageWork, Work, scorings_of
 from logbert_engine.presets.pretrained import with_its_sizes
 from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Device, RunConfig
+from logbert_engine.protocol import figures_in_words
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.estimates import Estimate
 from logbert_engine.protocol.events import Expected, StagePlan
@@ -59,7 +59,7 @@ def expect(context: RunContext, plans: list[StagePlan]) -> Expecting | None:
         return None
     stages = list(expecting.stages.values())
     context.recorder.record(Expected(stages=stages))
-    context.recorder.log("info", f"expected: {expected_words(stages)}")
+    context.recorder.log("info", f"expected: {figures_in_words.expected(stages)}")
     return expecting
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import ClassVar
 
@@ -17,24 +15,32 @@ from textual.widgets import Input
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.estimates import Estimate, EstimateQuery, MeasureQuery
 from logbert_engine.protocol.locations import DEFAULT_RUN_DIR
-from logbert_engine.protocol.methods import DataPath, Plan
 from logbert_tui.background import in_background
 from logbert_tui.keys import Where, bindings
+from logbert_tui.screens import picker_detail as pages
 from logbert_tui.screens import picker_panels as panels
 from logbert_tui.screens.console import ConsoleScreen
+from logbert_tui.screens.picker_asking import Estimating, Looking, Measurement, Planning
 from logbert_tui.screens.picker_fields import Form
-from logbert_tui.screens.picker_form import placeholders, read_form, whole_path
+from logbert_tui.screens.picker_form import merge_overrides, placeholders, read_form, whole_path
+from logbert_tui.screens.picker_machine import MOST_ROWS, hardware_rows
+from logbert_tui.screens.picker_pane import PAGES, DetailPane
+from logbert_tui.screens.picker_presets import PresetPanel
 from logbert_tui.state import Part
 from logbert_tui.widgets.choice import Choice
+from logbert_tui.widgets.frame import KeyLine
 from logbert_tui.widgets.line_list import LineList
 from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.text_view import TextView
 
+_OVERRIDE = "--set "
+"""In what the engine says of an override."""
 TINY = 72
 """Columns below which the form needs the whole width."""
-PAUSE_S = 0.3
-"""How long typing rests before the engine is asked."""
+BREAKPOINTS_HEIGHT = [(0, "-short"), (38, "-tall")]
+"""Tall: machine and data have panels of several lines."""
 
 
 class PickerScreen(ConsoleScreen):
@@ -42,56 +48,59 @@ class PickerScreen(ConsoleScreen):
 
     WHERE: ClassVar[Where] = "picker"
     BINDINGS: ClassVar[list[BindingType]] = bindings("picker")
+    VERTICAL_BREAKPOINTS = BREAKPOINTS_HEIGHT
     CSS_PATH = "picker.tcss"
 
     def __init__(self) -> None:
         super().__init__()
         self._preset: m.PresetInfo | None = None
         self._spec: m.RunSpec | None = None
-        self._data: m.DataSummary | None = None
-        self._data_problem = ""
-        self._checking = False
-        self._checked = ""
-        """The data path that was looked at last."""
-        self._problem = ""
-        self._command = ""
         self._starting = False
+        self._wrong: set[str] = set()
+        """Fields that cannot be understood."""
+        self._looking = Looking(self, self._data_changed)
+        self._planning = Planning(self, self._planned)
+        self._estimating = Estimating(self, self._estimates_changed)
+        self._measurement = Measurement(self, self._measured)
 
     # What is on it
 
     def compose_content(self) -> ComposeResult:
-        """Hardware, presets beside recent runs, the preset's figures beside the form."""
+        """Hardware, presets beside data and recent runs, the preset's figures beside the form."""
         yield Lines(id="hardware")
         with Horizontal(id="upper"):
-            with Vertical(id="presets", classes="panel") as presets:
-                presets.border_title = "presets"
-                yield Lines(id="header")
-                yield LineList(id="preset-list", empty="Waiting for the engine …")
-            with Vertical(id="recent", classes="panel") as recent:
-                recent.border_title = "recent runs"
-                yield LineList(id="run-list", empty="No run yet.")
+            yield PresetPanel()
+            with Vertical(id="side"):
+                with Vertical(id="found", classes="panel") as found:
+                    found.border_title = "data"
+                    yield TextView(partial(self._page, "data"), id="data-found")
+                with Vertical(id="recent", classes="panel") as recent:
+                    recent.border_title = "recent runs"
+                    yield LineList(id="run-list", empty="None yet: ^S starts one.")
         with Horizontal(id="lower"):
-            with Vertical(id="detail", classes="panel") as detail:
-                detail.border_title = "preset"
-                yield TextView(self._detail, id="figures")
+            yield DetailPane(self._page)
             with Vertical(id="setup", classes="panel") as setup:
                 setup.border_title = "new run"
+                setup.border_subtitle = (
+                    "[@click=screen.copy]y command[/]  [@click=screen.copy_yaml]Y run.yaml[/]"
+                )
                 yield Form(self.console.data)
 
     def on_mount(self) -> None:
         """Keys act on the presets at first."""
         self.query_one("#preset-list").focus()
         self._show_data()
+        self._show_page()
         self._changed()
 
     def on_resize(self) -> None:
-        """Lines that depend on the width are made again; very narrow terminals do without the figures."""
+        """Lines that depend on the width are made again; very narrow terminals show form or figures."""
         self.set_class(self.size.width < TINY, "-tiny")
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
         self._show_hardware()
-        self._fit_presets()
+        self.query_one(PresetPanel).fit()
         self._show_data()
         self._show_command()
 
@@ -99,20 +108,23 @@ class PickerScreen(ConsoleScreen):
 
     def refresh_state(self, changed: set[Part]) -> None:
         """Presets, machine and runs as they come."""
-        if "connection" in changed and self.state.engine is not None:
-            self.query_one(Form).suggest_run_dir(self._default_run_dir())
-            self._changed()
-            self._checked = ""
-            self._look()
+        if "connection" in changed:
+            if self.state.connection == "lost":
+                self._measurement.lost()
+            elif self.state.engine is not None:
+                self.query_one(Form).suggest_run_dir(self._default_run_dir())
+                self._changed()
+                self._look()
+        if "measuring" in changed:
+            self._measurement.look()
         if "catalogue" in changed:
             self._show_hardware()
-            presets = self.query_one("#preset-list", LineList)
-            if self._presets() is not self.state.presets:
+            panel = self.query_one(PresetPanel)
+            if panel.presets is not self.state.presets:
                 names = [preset.name for preset in self.state.presets]
                 chosen = self._preset.name if self._preset is not None else ""
                 cursor = names.index(chosen) if chosen in names else 0
-                presets.set_source(panels.PresetRows(self.state.presets), cursor)
-                self._fit_presets()
+                panel.offer(self.state.presets, cursor)
                 self._choose(cursor)
             home = self.state.engine.home if self.state.engine is not None else ""
             runs = self.query_one("#run-list", LineList)
@@ -121,10 +133,11 @@ class PickerScreen(ConsoleScreen):
             )
 
     def on_screen_resume(self) -> None:
-        """Runs may have come or gone while another screen was shown."""
+        """Runs may have come or gone while another screen was shown, and memory been taken or freed."""
         super().on_screen_resume()
         if self.state.connection == "connected":
             in_background(self, self._renew_runs, group="runs", exclusive=True)
+            self._estimate(again=True)
 
     async def _renew_runs(self) -> None:
         try:
@@ -141,21 +154,13 @@ class PickerScreen(ConsoleScreen):
             return whole_path(DEFAULT_RUN_DIR, self._folder())
         return self.state.engine.default_run_dir if self.state.engine is not None else ""
 
-    def _fit_presets(self) -> None:
-        """The header, and the same columns below it."""
-        header, presets = self.query_one("#header", Lines), self.query_one("#preset-list", LineList)
-        header.show([panels.preset_header(header.size.width)])
-        if isinstance(presets.source, panels.PresetRows):
-            presets.source.width = header.size.width - panels.LIST_MARGIN
-            presets.repaint()
-
-    def _presets(self) -> object:
-        source = self.query_one("#preset-list", LineList).source
-        return source.presets if isinstance(source, panels.PresetRows) else None
-
     def _show_hardware(self) -> None:
-        line = self.query_one("#hardware", Lines)
-        line.show([panels.hardware_row(self.state.hardware, line.size.width)])
+        lines = self.query_one("#hardware", Lines)
+        rows = hardware_rows(
+            self.state.hardware, lines.size.width, MOST_ROWS if self.has_class("-tall") else 1
+        )
+        lines.styles.height = len(rows)
+        lines.show(rows)
 
     # The preset
 
@@ -165,7 +170,7 @@ class PickerScreen(ConsoleScreen):
 
     @on(LineList.Chosen, "#preset-list")
     def _taken(self) -> None:
-        self.query_one(Form).focus_field("start" if self._data is not None else "data")
+        self.action_focus_field("start" if self._looking.data is not None else "data")
 
     def _choose(self, index: int) -> None:
         if index < len(self.state.presets):
@@ -173,24 +178,103 @@ class PickerScreen(ConsoleScreen):
             own = "yes" if self._preset.progressive else "no"
             self.query_one(Form).set_own(placeholders(self._preset), own)
             self._changed()
-            self.query_one("#figures", TextView).renew(top=True)
+            self._show_page(top=True)
 
-    def _detail(self, width: int) -> list[Row]:
-        return panels.detail_rows(self._preset, self._spec, self._data, self.state.hardware, width)
+    @property
+    def _chosen(self) -> Estimate | None:
+        """The estimate of the chosen preset."""
+        return self._estimating.answer.estimates.get(self._preset.name) if self._preset is not None else None
+
+    def _estimate(self, *, again: bool = False) -> None:
+        """Ask what the presets would take, with the form's settings; data that are looked at are waited for."""
+        if self._spec is None or not self.state.presets or self._looking.checking:
+            return
+        spec = msgspec.structs.replace(self._spec, data="", run_dir="", preset=self.state.presets[0].name)
+        names = [preset.name for preset in self.state.presets]
+        self._estimating.ask(EstimateQuery(spec=spec, presets=names, data=self._looking.data), again=again)
+
+    def _estimates_changed(self) -> None:
+        self.query_one(PresetPanel).renew(self._estimating.answer)
+        self._show_page()
+        self._show_command()
+
+    # The pane of figures
+
+    def _page(self, name: str, width: int) -> list[Row]:
+        """The rows of a page."""
+        answer, looking = self._estimating.answer, self._looking
+        if name == "run.yaml":
+            return pages.yaml_rows(self._planning.plan.run_yaml, width)
+        if name == "data":
+            return panels.data_rows(looking.data, looking.problem, looking.checking, width)
+        if name == "guide":
+            return pages.guide_rows(answer, width)
+        if self._preset is None:
+            return pages.detail_rows(None, width)
+        has_data, measuring = looking.data is not None, self._measurement.progress
+        chosen = pages.Chosen(self._preset, answer, has_data, measuring, self.state.is_training)
+        return pages.detail_rows(chosen, width)
+
+    def _show_page(self, *, top: bool = False) -> None:
+        """The pane, and the keys that have to do with it."""
+        can_fit = self._chosen is not None and bool(self._chosen.verdict.settings)
+        measuring = self._measurement.progress is not None
+        self.query_one(DetailPane).renew(can_fit=can_fit, measuring=measuring, top=top)
+        self.query_one(KeyLine).hide([] if can_fit else ["picker.fit"])
+
+    def action_turn(self, by: int) -> None:
+        """Another page; where the pane is not shown, the one that it was on."""
+        hidden = self.has_class("-tiny") and not self.has_class("-detail")
+        self.action_page(self.query_one(DetailPane).page_from_here(0 if hidden else by))
+
+    def action_page(self, name: str) -> None:
+        """A page of the pane."""
+        self.query_one(DetailPane).page = name
+        self.add_class("-detail")
+        self._show_page(top=True)
+
+    def action_figures(self) -> None:
+        """To the pane, so that keys scroll it."""
+        self.add_class("-detail")
+        self.call_after_refresh(self.query_one(DetailPane).focus_page)
+
+    def action_fit(self) -> None:
+        """The settings of the verdict, into the form."""
+        if self._chosen is None or self._spec is None:
+            self.state.notice("There is no estimate of this preset yet.", "warning")
+        elif not self._chosen.verdict.settings:
+            self.state.notice(f"Nothing to set: {self._chosen.preset} {self._chosen.verdict.words}.")
+        else:
+            settings = self._chosen.verdict.settings
+            self.query_one(Form).put_overrides(merge_overrides(self._spec.overrides, settings))
+            self.state.notice(f"Set {' '.join(settings)}, in the form's field Set.")
+
+    # Measuring
+
+    def action_measure(self) -> None:
+        """Take real steps of the chosen preset, or end that."""
+        if self._measurement.progress is not None:
+            self._measurement.cancel()
+        elif self._preset is None or self._spec is None:
+            self.state.notice("Choose a preset first: the engine has not answered yet.", "warning")
+        else:
+            self.action_page(PAGES[0])
+            spec = msgspec.structs.replace(self._spec, data="", run_dir="")
+            self._measurement.start(MeasureQuery(spec=spec, data=self._looking.data))
+
+    def _measured(self, ended: bool) -> None:
+        if ended:
+            self._estimate(again=True)
+        self._show_page()
 
     # The form
 
     @on(Input.Changed)
     @on(Choice.Changed)
-    def _typed(self) -> None:
+    def _typed(self, event: Input.Changed | Choice.Changed) -> None:
+        if isinstance(event, Input.Changed) and event.input.id == "data":
+            self._look()
         self._changed()
-
-    @on(Input.Changed, "#data")
-    def _data_typed(self) -> None:
-        self._checking = bool(self.query_one(Form).typed()["data"].strip())
-        self._data, self._data_problem = None, ""
-        self._show_data()
-        self._renew("data", self._look_soon)
 
     def _changed(self) -> None:
         """Read the form again, and ask for the plan when typing rests."""
@@ -199,66 +283,43 @@ class PickerScreen(ConsoleScreen):
         if not self.state.engine and "run_dir" in problems:
             del problems["run_dir"]  # the engine's default comes with the connection
         self._spec = spec
-        self.query_one(Form).mark(set(problems))
-        self._problem, self._command = next(iter(problems.values()), ""), ""
-        self._show_command()
-        self.query_one("#figures", TextView).renew()
-        if name and spec.data and spec.run_dir and not problems:
-            self._renew("plan", partial(self._plan, spec))
-        else:
-            self.workers.cancel_group(self, "plan")
+        self._wrong = set(problems)
+        is_whole = name and spec.data and spec.run_dir and not problems
+        self._planning.ask(spec if is_whole else None, next(iter(problems.values()), ""))
+        self._estimate()
 
-    async def _plan(self, spec: m.RunSpec) -> None:
-        await self._rest()
-        try:
-            plan: Plan = await self.link.call("plan_run", spec)
-        except LogbertError as error:
-            self._problem, self._command = str(error), ""
-        else:
-            self._problem, self._command = "", plan.command
+    def _planned(self) -> None:
         self._show_command()
+        self._show_page()
 
     def _show_command(self) -> None:
+        problem, answer = self._planning.problem, self._estimating.answer
+        if not problem and self._preset is not None and not answer.waiting:
+            known = answer.problem_of(self._preset.name)  # while no data are named there is no plan to say it
+            problem = known if _OVERRIDE in known else ""
+        self.query_one(Form).mark(self._wrong | ({"overrides"} if _OVERRIDE in problem else set()))
         lines = self.query_one("#command", Lines)
         width, height = lines.size
-        lines.show(panels.command_rows(self._command, self._problem, width, max(1, height)))
+        lines.show(panels.command_rows(self._planning.plan.command, problem, width, max(1, height)))
 
     # The data
 
     def _look(self) -> None:
-        self._renew("data", self._look_soon)
+        self._looking.look(whole_path(self.query_one(Form).typed()["data"], self._folder()))
 
-    async def _look_soon(self) -> None:
-        path = whole_path(self.query_one(Form).typed()["data"], self._folder())
-        if not path:
-            self._data, self._data_problem, self._checking = None, "", False
-            self._show_data()
-            return
-        await self._rest()
-        self._checking, self._checked = True, path
+    def _data_changed(self) -> None:
         self._show_data()
-        try:
-            self._data = await self.link.call("inspect_data", DataPath(path=path))
-            self._data_problem = ""
-        except LogbertError as error:
-            self._data, self._data_problem = None, str(error)
-        self._checking = False
-        self._show_data()
-        self.query_one("#figures", TextView).renew()
-
-    def _renew(self, group: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """In the background, in the place of what is under way in the group; that may not even have begun."""
-        in_background(self, work, group=group, exclusive=True)
-
-    async def _rest(self) -> None:
-        """Wait until typing has rested; a later change cancels the worker that waits here."""
-        await asyncio.sleep(PAUSE_S)
+        self._estimate()
+        self._show_page()
 
     def _show_data(self) -> None:
         lines = self.query_one("#check", Lines)
-        rows = panels.data_row(self._data, self._data_problem, self._checking, lines.size.width or 40)
+        most = 3 if self.has_class("-tall") else 2
+        look = self._looking
+        rows = panels.data_row(look.data, look.problem, look.checking, lines.size.width or 40, most)
         lines.styles.height = len(rows)
         lines.show(rows)
+        self.query_one("#data-found", TextView).renew(top=True)
         self.call_after_refresh(self._show_command)  # which has as many lines as are left
 
     # Starting and opening
@@ -278,14 +339,14 @@ class PickerScreen(ConsoleScreen):
         elif self._preset is None or self._spec is None:
             self.state.notice("Choose a preset first: the engine has not answered yet.", "warning")
         elif not self._preset.trainable:
-            self.state.notice(panels.why_not_trainable(self._preset), "warning")
+            self.state.notice(pages.why_not_trainable(self._preset), "warning")
         elif not self._spec.data:
             self.state.notice(
                 "Name the sessions to train on: a folder or a file, in the field Data.", "warning"
             )
-            self.query_one(Form).focus_field("data")
-        elif self._problem:
-            self.state.notice(self._problem, "error")
+            self.action_focus_field("data")
+        elif self._planning.problem:
+            self.state.notice(self._planning.problem, "error")
         else:
             in_background(self, self._start, self._spec, group="start")
 
@@ -312,15 +373,25 @@ class PickerScreen(ConsoleScreen):
 
     def action_copy(self) -> None:
         """The command that does the same, to the clipboard and in full on the screen."""
-        if not self._command:
+        command = self._planning.plan.command
+        self._copy(command, f"Copied: {command}")
+
+    def action_copy_yaml(self) -> None:
+        """The configuration that would run, to the clipboard."""
+        text = self._planning.plan.run_yaml
+        self._copy(text, f"Copied the run.yaml, {len(text.splitlines())} lines.")
+
+    def _copy(self, text: str, said: str) -> None:
+        if not text:
             self.state.notice("There is no command yet: name the data to train on.", "warning")
             return
-        self.app.copy_to_clipboard(self._command)
-        self.state.notice(f"Copied: {self._command}")
+        self.app.copy_to_clipboard(text)
+        self.state.notice(said)
 
     def action_focus_field(self, name: str) -> None:
         """To a field of the form."""
-        self.query_one(Form).focus_field(name)
+        self.remove_class("-detail")
+        self.call_after_refresh(self.query_one(Form).focus_field, name)
 
     def action_recent(self) -> None:
         """To the recent runs; on small terminals they take the place of the presets, and back."""
@@ -330,10 +401,13 @@ class PickerScreen(ConsoleScreen):
         self.call_after_refresh(self.query_one(target).focus)
 
     def take_back(self) -> bool:
-        """Esc leaves the form, or the recent runs, for the presets."""
+        """Esc ends a measurement, then leaves the form, the figures or the recent runs for the presets."""
+        if self._measurement.progress is not None and not self.typing:
+            self._measurement.cancel()
+            return True
         presets = self.query_one("#preset-list")
-        if self.focused is presets:
+        if self.focused is presets and not (self.has_class("-tiny") and self.has_class("-detail")):
             return False
-        self.remove_class("-recent")
+        self.remove_class("-recent", "-detail")
         self.call_after_refresh(presets.focus)
         return True

@@ -27,6 +27,7 @@ FIELDS = (
     "max_files",
     "max_memory_mb",
     "nproc",
+    "overrides",
 )
 CHOICES = ("progressive", "device")
 
@@ -86,6 +87,11 @@ class Form(FieldForm):
             yield Label(" MB, in ", classes="brief")
             yield from self._small("nproc")
             yield Label(" processes")
+        with Horizontal(id="set-row"):
+            yield Label("set", classes="name")
+            yield TextField(
+                id="overrides", compact=True, placeholder="path.to.key=value …", select_on_focus=False
+            )
         yield Lines(id="command")
         yield Button("Start training", id="start", compact=True)
 
@@ -111,6 +117,10 @@ class Form(FieldForm):
         if field.value in ("", self._suggested):
             field.put(path)
         self._suggested = path
+
+    def put_overrides(self, text: str) -> None:
+        """Fill in settings of the preset that are overridden."""
+        self.query_one("#overrides", TextField).put(text)
 
     def mark(self, wrong: set[str]) -> None:
         """Show which fields cannot be understood."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from logbert_engine.protocol.messages import PresetInfo, RunSpec
@@ -13,6 +13,7 @@ from logbert_tui.figures import percent
 Device = Literal["auto", "cpu", "mps", "cuda"]
 DEVICES = ("", "auto", "cpu", "mps", "cuda")
 YES_NO = ("", "yes", "no")
+_BRACKETS = {"[": "]", "{": "}"}
 SHARES = {"start_ratio": "Start", "step_size": "Step", "max_ratio": "End", "sample_ratio": "Share"}
 
 
@@ -92,6 +93,39 @@ def parse_processes(text: str) -> int | Literal["auto"] | None:
         raise FieldError(f"{str(error).removesuffix('.')}, nor auto (one for each CUDA device).") from None
 
 
+def parse_overrides(text: str) -> list[str]:
+    """The ``path.to.key=value`` in a text, apart by spaces or commas that stand in no quotes or brackets.
+
+    Raises:
+        FieldError: a quote or a bracket is not closed.
+    """
+    found, part, quote, opened = [], "", "", ""
+    for char in text + " ":
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in _BRACKETS:
+            opened += _BRACKETS[char]
+        elif opened and char == opened[-1]:
+            opened = opened[:-1]
+        elif not opened and (char.isspace() or char == ","):
+            found.append(part)
+            part = ""
+            continue
+        part += char
+    if missing := quote or opened[-1:]:
+        raise FieldError(f"Set: {text.strip()!r} lacks a {missing} at its end; write path.to.key=value.")
+    return [part for part in found if part and part != "--set"]
+
+
+def merge_overrides(overrides: Sequence[str], settings: Sequence[str]) -> str:
+    """Text for the field: the overrides, with other settings in the place of those of the same keys."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    kept = [override for override in overrides if override.partition("=")[0].strip() not in keys]
+    return " ".join([*kept, *settings])
+
+
 def whole_path(typed: str, folder: str) -> str:
     """A path that counts from a folder, whole; one that is whole already or begins with ``~`` stays."""
     path = typed.strip()
@@ -106,7 +140,7 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
     Args:
         preset: The chosen preset's name.
         typed: Text by field: data, run_dir, start_ratio, step_size, max_ratio, epochs_per_stage,
-            sample_ratio, max_files, max_memory_mb, nproc, progressive (yes, no or empty), device.
+            sample_ratio, max_files, max_memory_mb, nproc, overrides, progressive (yes, no or empty), device.
         folder: What relative paths count from; empty leaves them as they are, for an engine elsewhere.
 
     Returns:
@@ -135,6 +169,11 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
         nproc = parse_processes(typed.get("nproc", ""))
     except FieldError as error:
         problems["nproc"] = str(error)
+    overrides: list[str] = []
+    try:
+        overrides = parse_overrides(typed.get("overrides", ""))
+    except FieldError as error:
+        problems["overrides"] = str(error)
     start, end = shares.get("start_ratio"), shares.get("max_ratio")
     if start is not None and end is not None and start > end:
         problems["start_ratio"] = f"Start: {percent(start)} lies above the end, {percent(end)}."
@@ -155,6 +194,7 @@ def read_form(preset: str, typed: Mapping[str, str], folder: str = "") -> tuple[
         max_memory_mb=memory,
         nproc=nproc,
         device=cast("Device | None", typed.get("device") or None),
+        overrides=overrides,
     )
     return spec, problems
 
@@ -171,20 +211,3 @@ def placeholders(preset: PresetInfo) -> dict[str, str]:
         "max_memory_mb": f"{preset.memory_budget_mb:.0f}" if preset.memory_budget_mb is not None else "any",
         "nproc": str(preset.nproc),
     }
-
-
-def stage_ratios(preset: PresetInfo, spec: RunSpec) -> list[float]:
-    """The stages' shares that the form asks for, to show their sizes; the engine plans the run itself."""
-    end = spec.max_ratio if spec.max_ratio is not None else preset.max_ratio
-    progressive = spec.progressive if spec.progressive is not None else preset.progressive
-    if not progressive:
-        return [end]
-    start = spec.start_ratio if spec.start_ratio is not None else preset.start_ratio
-    step = spec.step_size if spec.step_size is not None else preset.step_size
-    ratios = []
-    for index in range(1000):
-        ratio = round(start + index * step, 6)
-        if ratio >= end - 1e-9:
-            break
-        ratios.append(ratio)
-    return [*ratios, end]

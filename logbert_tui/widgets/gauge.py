@@ -69,15 +69,24 @@ def gauge_row(gauge: Gauge, width: int, label_width: int = 8, text_width: int = 
             (label, "dim"),
             (f"{text:>{max(0, width - label_width - 1)}}", style if style != "accent" else ""),
         )
-    cells = [(char, name) for part, name in bar(gauge.value, gauge.limit, room, style) for char in part]
+    return (
+        (label, "dim"),
+        *marked_bar(gauge, room, style),
+        (f" {text:>{text_width}}", style if style != "accent" else ""),
+    )
+
+
+def marked_bar(gauge: Gauge, width: int, style: str) -> list[tuple[str, str]]:
+    """The bar with the marks of what was expected, its peak and its budget."""
+    cells = [(char, name) for part, name in bar(gauge.value, gauge.limit, width, style) for char in part]
     marks = ((gauge.expected, EXPECTED, "strong"), (gauge.peak, PEAK, "warn"), (gauge.budget, BUDGET, "bad"))
     for value, mark, name in marks:
         if value is not None and gauge.limit and 0 < value <= gauge.limit:
-            cells[min(room - 1, int(value / gauge.limit * room))] = (mark, name)
+            cells[min(width - 1, int(value / gauge.limit * width))] = (mark, name)
     spans: list[tuple[str, str]] = []
     for char, name in cells:
         if spans and spans[-1][1] == name:
             spans[-1] = (spans[-1][0] + char, name)
         else:
             spans.append((char, name))
-    return ((label, "dim"), *spans, (f" {text:>{text_width}}", style if style != "accent" else ""))
+    return spans

@@ -10,11 +10,11 @@ from textual.widgets import Input
 
 from logbert_engine.presets.figures import preset_info
 from logbert_engine.presets.loading import list_presets
-from logbert_engine.protocol.messages import Accelerator, DataSummary, Hardware, RunInfo
+from logbert_engine.protocol.messages import Hardware, RunInfo
 from logbert_tui.app import LogbertApp
 from logbert_tui.screens import picker_panels as panels
 from logbert_tui.screens.picker_fields import Form
-from logbert_tui.screens.picker_form import placeholders, read_form, stage_ratios
+from logbert_tui.screens.picker_form import placeholders, read_form
 from logbert_tui.widgets.choice import Choice
 from logbert_tui.widgets.line_list import LineList
 from logbert_tui.widgets.text_view import TextView
@@ -112,13 +112,6 @@ def test_relative_paths_count_from_where_the_console_was_started():
     assert (spec.data, spec.run_dir) == ("sessions", "/r")
 
 
-def test_the_stages_of_the_documents_are_ten():
-    spec, _ = read_form("transfer", {"run_dir": "r"})
-    assert stage_ratios(BY_NAME["transfer"], spec) == pytest.approx([i / 10 for i in range(1, 11)])
-    spec, _ = read_form("transfer", {"run_dir": "r", "progressive": "no"})
-    assert stage_ratios(BY_NAME["transfer"], spec) == [1.0]
-
-
 def test_the_fields_show_the_presets_own_values():
     assert placeholders(BY_NAME["transfer"]) == {
         "start_ratio": "10%",
@@ -133,56 +126,6 @@ def test_the_fields_show_the_presets_own_values():
 
 
 # Panels
-
-
-def test_documented_figures_are_marked_as_the_documents_own():
-    preset = BY_NAME["transfer"]
-    spec, _ = read_form("transfer", {"run_dir": "r"})
-    shown = text(panels.detail_rows(preset, spec, None, HARDWARE, 60))
-    assert "documented (the source documents' own figures, not measured)" in shown
-    assert shown.index("documented") < shown.index("70–75%")
-    assert "bert-base-uncased" in shown
-
-
-@pytest.mark.parametrize("preset", [p for p in PRESETS if not p.trainable], ids=lambda p: p.name)
-def test_a_preset_that_is_not_trainable_says_why(preset):
-    assert "does not train a decoder" in text(panels.detail_rows(preset, None, None, None, 60)).replace(
-        "\n", " "
-    )
-
-
-def test_stages_show_their_sizes_once_the_data_is_known():
-    data = DataSummary(path="/d", files=20, bytes=10, estimated_sessions=100_000)
-    spec, _ = read_form("transfer", {"run_dir": "r"})
-    shown = panels.stages_text(BY_NAME["transfer"], spec, data)
-    assert shown.startswith("10% ≈ 1 k, 20% ≈ 2 k")
-    assert "100% ≈ 10 k" in shown
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.name)
-@pytest.mark.parametrize("width", [20, 31, 55, 90])
-def test_every_presets_figures_fit_their_pane(preset, width):
-    spec, _ = read_form(preset.name, {"run_dir": "r"})
-    rows = panels.detail_rows(preset, spec, None, HARDWARE, width)
-    assert all(sum(len(part) for part, _ in row) <= max(width, 26) for row in rows)
-
-
-def test_header_and_rows_have_the_same_columns():
-    for width in (58, 78, 90, 120, 160):
-        header = text([panels.preset_header(width)])
-        row = "".join(
-            span.text for span in panels.preset_spans(BY_NAME["transfer"], width - panels.LIST_MARGIN)
-        )
-        assert header[2:].index("stages") == row.index("10→100%")
-
-
-def test_the_machine_names_its_gpus_and_says_when_there_is_none():
-    assert "no GPU" in text([panels.hardware_row(HARDWARE, 120)])
-    gpu = Accelerator(kind="cuda", name="NVIDIA H200", memory_mb=143_771.0)
-    both = Hardware(
-        **{name: getattr(HARDWARE, name) for name in HARDWARE.__struct_fields__} | {"accelerators": [gpu]}
-    )
-    assert "NVIDIA H200 140 GB" in text([panels.hardware_row(both, 120)])
 
 
 def test_a_command_keeps_options_and_their_values_together():

@@ -10,8 +10,9 @@ from textual.widgets import Input
 from logbert_engine.presets.figures import preset_info
 from logbert_engine.presets.loading import list_presets
 from logbert_tui.app import LogbertApp
-from logbert_tui.screens import picker_panels as panels
 from logbert_tui.screens.inference_fields import InferenceForm
+from logbert_tui.screens.picker_asking import Answer
+from logbert_tui.screens.picker_detail import Chosen, detail_rows, training_text
 from logbert_tui.screens.picker_fields import FIELDS, Form
 from logbert_tui.screens.picker_form import placeholders, read_form
 from logbert_tui.widgets.form import FieldForm
@@ -68,11 +69,11 @@ def test_empty_fields_show_the_presets_own():
 
 
 def test_a_preset_tells_its_processes_and_the_batches_that_follow_its_stages():
-    assert "one for each CUDA device" in text(panels.detail_rows(BY_NAME["dgx"], None, None, None, 60))
-    assert "processes" not in text(panels.detail_rows(BY_NAME["full"], None, None, None, 60))
+    assert "one for each CUDA device" in text(detail_rows(Chosen(BY_NAME["dgx"], Answer()), 60))
+    assert "processes" not in text(detail_rows(Chosen(BY_NAME["full"], Answer()), 60))
     transfer = BY_NAME["transfer"]
     (_, first), (share, second) = transfer.batch_by_ratio
-    assert f"batch {first}, from {share:.0%} of the data on {second}" in panels.training_text(transfer)
+    assert f"batch {first}, from {share:.0%} of the data on {second}" in training_text(transfer)
 
 
 @pytest.mark.parametrize(("size", "there"), [((120, 40), True), ((80, 24), True), ((60, 20), False)])
@@ -83,8 +84,8 @@ async def test_the_fields_stand_below_the_others_where_there_is_room(
         await settle(pilot)
         uncut(pilot.app.screen)
         shown = text_of(pilot.app.screen)
-        assert ("memory  " in shown) is there
-        assert ("processes" in shown) is there
+        assert any("memory" in line and "processes" in line for line in shown.splitlines()) is there
+        assert ("path.to.key=value" in shown) is there
         assert "Start training" in shown
 
 
@@ -100,7 +101,7 @@ async def test_down_leads_through_every_field_of_the_form_and_up_leads_back(cons
             assert len(order) < 20
             await pilot.press("down")
         assert set(FIELDS) <= set(order)
-        assert order[-2:] == ["max_memory_mb", "nproc"]
+        assert order[-3:] == ["max_memory_mb", "nproc", "overrides"]
         for name in reversed(order):
             await pilot.press("up")
             assert pilot.app.screen.focused.id == name
