@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.presets.stages import plan_stages
@@ -33,13 +34,15 @@ from logbert_engine.rundir.lock import held
 
 
 class Worker:
-    def __init__(self, run: RunLayout, journal: JournalWriter, steps: int, pace: float, words: int) -> None:
+    def __init__(
+        self, run: RunLayout, journal: JournalWriter, steps: int, pace: float, words: int, stopped: Event
+    ) -> None:
         self.run = run
         self.journal = journal
         self.steps = steps
         self.pace = pace
         self.words = words
-        self.stopped = False
+        self.stopped = stopped
         config = read_config(run)
         self.preset = config.preset
         self.stages = plan_stages(config.stages)
@@ -72,7 +75,7 @@ class Worker:
                 wish = control.pending(self.run)
                 if wish is not None:
                     return "paused" if wish == "pause" else "stopped"
-                if self.stopped:
+                if self.stopped.is_set():
                     return "stopped"
                 step += 1
                 self.metric(plan.index, step, first + step)
@@ -138,7 +141,10 @@ def main() -> int:
     if arguments.fail_before_opening:
         print("the model does not fit on the device", file=sys.stderr)
         return 3
-    run = RunLayout(arguments.run_dir)
+    run, stopped = RunLayout(arguments.run_dir), Event()
+    signal.signal(
+        signal.SIGTERM, lambda _number, _frame: stopped.set()
+    )  # before anybody can know of this process
     with held(run):
         control.clear(run)
         run.pid.write_text(f"{os.getpid()}\n")
@@ -151,12 +157,7 @@ def main() -> int:
         if arguments.restart_stage:
             done = done // arguments.steps * arguments.steps
         with JournalWriter(run.journal) as journal:
-            worker = Worker(run, journal, arguments.steps, arguments.pace, arguments.words)
-
-            def stop(_number: int, _frame: object) -> None:
-                worker.stopped = True
-
-            signal.signal(signal.SIGTERM, stop)
+            worker = Worker(run, journal, arguments.steps, arguments.pace, arguments.words, stopped)
             state = worker.work(done, attempt + 1)
             journal.append(Log(level="info", message=f"run {state}"))
             journal.append(RunEnded(state=state, exit_code=0, resumes="where it was left"))
