@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -201,7 +202,8 @@ def _options(spec: InferSpec) -> list[str]:
     words = ["--progress", "json", "--device", spec.device]
     words += [f"--checkpoint={checkpoint}", f"--output={output}"]
     if spec.alert_budget is not None:
-        words.append(f"--alert-budget={spec.alert_budget!r}")
+        percent = Decimal(repr(spec.alert_budget)) * 100  # a large share without a sign is refused as ambiguous
+        words.append(f"--alert-budget={percent}%")
     elif spec.threshold is not None:
         words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
     if spec.adapt:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from logbert_engine.commands.scoring import share
 from logbert_engine.daemon.inference import Inferences
 from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.messages import InferenceProgress, InferSpec
@@ -62,14 +63,17 @@ async def test_progress_goes_to_the_client_that_asked(engine, follow, spec):
     assert other.others == []
 
 
-async def test_a_budget_is_passed_on_in_place_of_a_threshold(engine, follow, spec):
+@pytest.mark.parametrize("budget", [0.0000123, 0.005, 0.007, 0.5])
+async def test_a_budget_is_passed_on_in_place_of_a_threshold(engine, follow, spec, budget):
     engine.inferences = Inferences([sys.executable, "-c", SCORES])
     follower = await follow()
-    spec.alert_budget = 0.005
+    spec.alert_budget = budget
     await follower.client.call("start_inference", spec)
     await follower.until(lambda: ended(follower))
-    assert "--alert-budget=0.005" in progress(follower)[-1].message
-    assert "--adapt" not in progress(follower)[-1].message
+    words = progress(follower)[-1].message.split()
+    (given,) = [word.removeprefix("--alert-budget=") for word in words if "--alert-budget" in word]
+    assert share(given) == budget, "as the command reads it"
+    assert "--adapt" not in words
 
 
 async def test_adapting_is_passed_on(engine, follow, spec):

@@ -34,13 +34,14 @@ from logbert_tui.widgets.line_list import LineList
 
 SCORING = """
 import json, pathlib, sys
+from logbert_engine.commands.scoring import share
 for done in range(0, 101, 20):
     print(json.dumps({"phase": "scoring", "done": done, "total": 100}), flush=True)
 words = dict(word.split("=", 1) for word in sys.argv if "=" in word)
 output = pathlib.Path(words["--output"])
 output.parent.mkdir(parents=True, exist_ok=True)
 record = {"session_id": "fresh", "anomaly_score": 3.5, "is_anomaly": True, "surprisal": 1.0, "length": 2}
-output.write_text(json.dumps([{**record, "budget": float(words["--alert-budget"]), "reason": "just scored"}]))
+output.write_text(json.dumps([{**record, "budget": share(words["--alert-budget"]), "reason": "just scored"}]))
 print(json.dumps({"state": "finished", "message": "done"}))
 """
 WAITING = """
