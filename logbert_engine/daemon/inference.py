@@ -202,7 +202,9 @@ def _options(spec: InferSpec) -> list[str]:
     words = ["--progress", "json", "--device", spec.device]
     words += [f"--checkpoint={checkpoint}", f"--output={output}"]
     if spec.alert_budget is not None:
-        percent = Decimal(repr(spec.alert_budget)) * 100  # a large share without a sign is refused as ambiguous
+        percent = (
+            Decimal(repr(spec.alert_budget)) * 100
+        )  # a large share without a sign is refused as ambiguous
         words.append(f"--alert-budget={percent}%")
     elif spec.threshold is not None:
         words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
