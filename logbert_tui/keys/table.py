@@ -31,11 +31,11 @@ _VERDICTS = (
 
 
 def _judging(where: Where) -> Iterator[Key]:
-    """The keys that judge a session, which two screens have."""
-    for place, (key, verdict, words) in enumerate(_VERDICTS, 30):
+    """The keys that judge a session, which two screens have: first in the bar after those that score or turn over."""
+    for place, (key, verdict, words) in enumerate(_VERDICTS, 15):
         yield Key(key, f"{where}.{verdict}", verdict, words, f"judge('{verdict}')", where, place, True)
     undo = "Take your last verdict back."
-    yield Key("U", f"{where}.take_back", "undo verdict", undo, "take_back_verdict", where, 34, True)
+    yield Key("U", f"{where}.take_back", "undo", undo, "take_back_verdict", where, 19, True)
 
 
 KEYS: tuple[Key, ...] = (
@@ -177,7 +177,7 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+s,f5", "inference.start", "start", "Score as shown.", "start", "inference", 10, True),
     Key("c", "inference.cancel", "cancel", "Stop the inference that runs.", "cancel", "inference", 11, True),
     Key(
-        "o", "inference.results", "open results", "Choose results to look at.", "results", "inference", bar=20
+        "o", "inference.results", "open results", "Choose results to look at.", "results", "inference", bar=12
     ),
     Key("d", "inference.form", "form", "Go to the form.", "form", "inference", bar=21),
     Key("r", "inference.ranked", "ranked list", "Go to the ranked list.", "ranked", "inference"),
@@ -200,7 +200,7 @@ KEYS: tuple[Key, ...] = (
         "The next surprising event.",
         "surprise(1)",
         "session",
-        bar=12,
+        bar=31,
     ),
     Key(
         "E",
@@ -209,7 +209,7 @@ KEYS: tuple[Key, ...] = (
         "The surprising event before.",
         "surprise(-1)",
         "session",
-        bar=13,
+        bar=32,
     ),
     Key(
         "b",
@@ -218,9 +218,9 @@ KEYS: tuple[Key, ...] = (
         "Lay the session beside the ordinary one that it is most like, and back.",
         "beside",
         "session",
-        bar=14,
+        bar=30,
     ),
-    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=15),
+    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=33),
     *_judging("session"),
     # Texts
     Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),
