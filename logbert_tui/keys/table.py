@@ -58,7 +58,7 @@ KEYS: tuple[Key, ...] = (
         "q",
         "detach",
         "detach",
-        "Leave the console. Training goes on; `logbert-tui RUN_DIR` comes back to it.",
+        "Leave the console. Training and scoring go on; `logbert-tui RUN_DIR` comes back to them.",
         "detach",
         "everywhere",
         bar=2,
