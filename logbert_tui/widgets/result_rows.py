@@ -173,16 +173,18 @@ def summary_spans(
         ("max", page.highest),
     ):
         spread += [(f"  {name} ", "dim"), (f"{value:.2f}", "")]
-    rows: list[Part] = [[(f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong")]]
-    if outdated:
-        rows.insert(0, [(f" ▲ results of before, written {moment(page.written_at)}", "warn")])
+    before: Part = (
+        [(f" ▲ results of before, written {moment(page.written_at)}  ", "warn")] if outdated else []
+    )
+    rows = [[*before, (f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong")]]
     for part in (found, _limit(page, width - 1), spread):
         if _cells(rows[-1]) + 3 + _cells(part) <= width:
             rows[-1] += [("   ", ""), *part]
         else:
             rows.append([(" ", ""), *part])
-    for words, end in ((page.drift, ""), (page.tails, ":"), (page.unused, ";")):
-        rows += _mind(words.partition(end)[0] if brief and end else words, width)
+    rows += _mind(page.drift, width)
+    for words, end in ((page.tails, ":"), (page.unused, ";")):
+        rows += _mind(words.partition(end)[0], width, 1) if brief else _mind(words, width)
     return rows
 
 
@@ -213,10 +215,13 @@ def _cells(part: Part) -> int:
     return sum(width_of(text) for text, _ in part)
 
 
-def _mind(words: str, width: int) -> list[Part]:
-    """A sentence to mind; none where it is empty."""
-    told = clean(words[:1].upper() + words[1:])
-    return [[(f" {line}", "warn")] for line in textwrap.wrap(told, max(20, width - 2))[:MOST_MIND]]
+def _mind(words: str, width: int, most: int = MOST_MIND) -> list[Part]:
+    """A sentence to mind, in some rows at most; none where it is empty."""
+    room = max(20, width - 4)
+    lines = textwrap.wrap(clean(words[:1].upper() + words[1:]), room)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), room)]
+    return [[(f" {'  ' if y else '▲ '}{line}", "warn")] for y, line in enumerate(lines)]
 
 
 class ResultRows:

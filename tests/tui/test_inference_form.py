@@ -144,10 +144,10 @@ def test_what_is_to_be_minded_is_cut_to_its_first_words_where_there_is_no_room()
         ["".join(text for text, _ in row) for row in summary_spans(page, 120, brief=brief)]
         for brief in (False, True)
     )
-    assert full[-2:] == [f" {words[0].upper()}{words[1:]}" for words in (page.tails, page.unused)]
+    assert full[-2:] == [f" ▲ {words[0].upper()}{words[1:]}" for words in (page.tails, page.unused)]
     assert brief[-2:] == [
-        " Far out the values of bag do not fall off as assumed",
-        " 1 file is not read to the end, so sessions are missing",
+        " ▲ Far out the values of bag do not fall off as assumed",
+        " ▲ 1 file is not read to the end, so sessions are missing",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -65,18 +66,15 @@ async def test_a_console_that_comes_back_cancels_what_another_began(engine: Engi
 
 
 async def test_a_console_is_told_that_the_engine_went_and_with_it_the_scoring(run: RunLayout) -> None:
-    async with serving(socket_path()) as first:
-        first.inferences = Inferences([sys.executable, "-c", WAITING])
-        opened = on_inference(run, (100, 30))
-        pilot = await opened.__aenter__()
-        await pilot.press("ctrl+s")
-        await until_text(pilot, "25%  30 of 120")
-    try:
+    async with AsyncExitStack() as outliving:
+        async with serving(socket_path()) as first:
+            first.inferences = Inferences([sys.executable, "-c", WAITING])
+            pilot = await outliving.enter_async_context(on_inference(run, (100, 30)))
+            await pilot.press("ctrl+s")
+            await until_text(pilot, "25%  30 of 120")
         async with serving(socket_path()):
             await until_text(pilot, "The inference ended while the engine was away")
             assert not any("30 of 120" in line for line in text_of(pilot))
-    finally:
-        await opened.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
