@@ -204,6 +204,10 @@ def parting_words(state: ConsoleState) -> str:
     if home and state.run_dir.startswith(home + "/") and " " not in name:
         name = "~" + state.run_dir[len(home) :]
     back = f"{program('logbert-tui')} {name}"
-    if state.run is not None and state.run.active:
+    trains = state.run is not None and state.run.active
+    if state.scoring is not None and state.connection == "connected":
+        goes_on = "Training and scoring go on" if trains else "Scoring goes on"
+        return f"{goes_on}; come back with: {back} --inference"
+    if trains:
         return f"Training goes on; come back with: {back}"
     return f"The run is kept; open it again with: {back}"

@@ -89,6 +89,12 @@ def clock(t: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(t))
 
 
+def moment(t: float, now: float | None = None) -> str:
+    """Local time to the minute, with its day unless that is today: ``14:05``, ``2025-08-22 14:05``."""
+    then, today = time.localtime(t), time.localtime(now)
+    return time.strftime("%H:%M" if then[:3] == today[:3] else "%Y-%m-%d %H:%M", then)
+
+
 def home_path(path: str, home: str = "") -> str:
     """A path with the home directory as ``~``."""
     base = home or str(Path.home())

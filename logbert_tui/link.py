@@ -48,8 +48,8 @@ class EngineLink:
         self._client: EngineClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
-        self._held: list[m.Events] | None = None
-        """Events that come in while a subscription is being answered."""
+        self._held: list[m.Events | m.InferenceProgress] | None = None
+        """News of runs that come in while a subscription is being answered."""
         self._subscribing = asyncio.Lock()
         self._resubscribe: asyncio.Task[None] | None = None
         self.on_connected: Callable[[], Awaitable[None]] | None = None
@@ -140,7 +140,7 @@ class EngineLink:
             finally:
                 self._held = None
         for note in held:
-            self._events(note)
+            self._take(note)
 
     # Connection
 
@@ -206,6 +206,8 @@ class EngineLink:
 
     def _take(self, note: msgspec.Struct) -> None:
         match note:
+            case m.Events() | m.InferenceProgress() if self._held is not None:
+                self._held.append(note)
             case m.Events():
                 self._events(note)
             case m.Gap():
@@ -221,9 +223,7 @@ class EngineLink:
                 pass  # a later engine may say more than this console knows
 
     def _events(self, note: m.Events) -> None:
-        if self._held is not None:
-            self._held.append(note)
-        elif not self.state.apply(note.run_dir, note.events):
+        if not self.state.apply(note.run_dir, note.events):
             self._catch_up()
 
     def _catch_up(self) -> None:

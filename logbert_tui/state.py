@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from logbert_engine.protocol.estimates import Measuring
 from logbert_engine.protocol.events import JournalEvent, Metric
 from logbert_engine.protocol.messages import (
@@ -38,6 +40,8 @@ PARTS: tuple[Part, ...] = (
 )
 SHOWN_S = 8.0
 """How long a sentence that is neither a warning nor an error stays."""
+UNSEEN = "unseen"
+"""The message of an inference that ended while the engine was not connected."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,16 @@ class ConsoleState:
             self.run = answer.snapshot
         elif self.run is None:
             self.run = RunState()
-        self.touch("run", "metric")
+        self._take_inferences(answer)
+        self.touch("run", "metric", "inference")
         self._drop_outdated(before)
+
+    def _take_inferences(self, answer: Subscribed) -> None:
+        """What is being scored now. What was, and is not among it, came to an end that nobody saw here."""
+        for known in self.inference.values():
+            if known.state == "running" and known.run_dir == answer.run_dir:
+                self.inference[known.id] = msgspec.structs.replace(known, state="failed", message=UNSEEN)
+        self.inference.update({progress.id: progress for progress in answer.inferences})
 
     def apply(self, run_dir: str, events: Sequence[JournalEvent]) -> bool:
         """Take in events of a run, in order.
@@ -200,6 +212,12 @@ class ConsoleState:
         return any(
             phase in ("preparing", "training") for phase in (self._phase, *(r.phase for r in self.runs))
         )
+
+    @property
+    def scoring(self) -> InferenceProgress | None:
+        """What is being scored with a checkpoint of the run that is followed; of several the latest."""
+        running = (p for p in self.inference.values() if p.state == "running")
+        return max((p for p in running if p.run_dir == self.run_dir), key=lambda p: p.id, default=None)
 
     # Notices
 

@@ -15,7 +15,7 @@ from logbert_engine.protocol.errors import LogbertError
 COMMANDS: dict[str, str] = {
     "serve": "run the engine (the console starts it when it is not there)",
     "status": "say whether the engine runs, and what it trains",
-    "stop": "stop a run, or without a run directory the engine (training goes on)",
+    "stop": "stop a run, or without a run directory the engine (training goes on; a scoring is lost)",
     "train": "start a run and return; --foreground follows it to the end",
     "pause": "pause a run: save its exact state and free all memory",
     "resume": "go on with a paused, stopped or crashed run",

@@ -131,10 +131,10 @@ def _percent(share: float) -> str:
 
 
 def _adapted(what: Adaptation) -> str:
+    from logbert_engine.detection.adapting import TOO_FEW
+
     if not what.blocks:
-        return (
-            f"not adapted: it takes {what.needed} sessions at least, so they were scored as without --adapt"
-        )
+        return TOO_FEW
     events = ", ".join(map(str, what.learnt[:MOST_EVENTS]))
     more = f" and {len(what.learnt) - MOST_EVENTS} more" if len(what.learnt) > MOST_EVENTS else ""
     learnt = "no new event"

@@ -6,22 +6,31 @@ import argparse
 import json
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from logbert_engine.protocol.locations import given_path
 
 ADAPT = "walk through the sessions in time, and learn from them, without labels, what is ordinary now"
 """What ``--adapt`` does."""
+AMBIGUOUS = 0.05
+"""From here on a number alone may be meant as a percentage: hardly anybody lets 5% of the ordinary sessions alarm."""
 
 
 def share(text: str) -> float:
-    """A share as people write it: ``0.5%`` or ``0.005``."""
+    """A share as people write it: ``0.5%`` or ``0.005``. A larger one says that it is a percentage."""
+    in_percent = text.endswith("%")
     try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
+        value = float(Decimal(text.removesuffix("%")) / (100 if in_percent else 1))
+    except ArithmeticError:
         value = -1.0
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 0.5% or 0.005")
+    if not in_percent and value >= AMBIGUOUS:
+        whole = f"{100 * value:g}%"
+        raise argparse.ArgumentTypeError(
+            f"{text}: a share, {whole} of the sessions, or a percentage? Write {text}% or {whole}"
+        )
     return value
 
 

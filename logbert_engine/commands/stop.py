@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from logbert_engine.protocol.errors import LogbertError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="default: stop the engine")
+    parser.add_argument(
+        "--force", action="store_true", help="stop the engine although it is scoring, which is lost then"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, wait, and say how it ended."""
-    return _stop_engine() if arguments.run_dir is None else _stop_run(arguments.run_dir)
+    if arguments.run_dir is None:
+        return _stop_engine(force=arguments.force)
+    if arguments.force:
+        raise LogbertError(
+            f"--force is for stopping the engine; leave it out to stop the run {arguments.run_dir}."
+        )
+    return _stop_run(arguments.run_dir)
 
 
 def _stop_run(run_dir: Path) -> int:
@@ -26,20 +37,23 @@ def _stop_run(run_dir: Path) -> int:
     return 0
 
 
-def _stop_engine() -> int:
+def _stop_engine(*, force: bool) -> int:
     import asyncio
 
     from logbert_engine.protocol.client import EngineClient, default_client_name
     from logbert_engine.protocol.locations import socket_path
+    from logbert_engine.protocol.messages import Done
+    from logbert_engine.protocol.methods import Shutdown
 
-    async def shut_down() -> int:
+    async def shut_down() -> str:
         client = await EngineClient.connect(socket_path(), default_client_name())
         try:
-            await client.call("shutdown")
+            done = await client.call("shutdown", Shutdown(force=force))
+            assert isinstance(done, Done)
             await client.closed.wait()
         finally:
             await client.close()
-        return client.welcome.pid
+        return f"engine {client.welcome.pid} has stopped; {done.message}"
 
-    print(f"engine {asyncio.run(shut_down())} has stopped; training goes on")
+    print(asyncio.run(shut_down()))
     return 0

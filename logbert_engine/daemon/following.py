@@ -30,6 +30,7 @@ async def subscribe(engine: Engine, client: Connection, params: Subscribe) -> Su
     """``subscribe``."""
     run = await engine.runs.get(params.run_dir)
     answer = run.subscribe(client, params.since_seq)
+    answer.inferences = engine.inferences.of(run.run_dir)
     engine.load.wake()
     return answer
 

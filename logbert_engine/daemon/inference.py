@@ -1,4 +1,4 @@
-"""Calls that score sessions: ``logbert-engine infer`` as a child, its progress passed on to who asked."""
+"""Calls that score sessions: ``logbert-engine infer`` as a child, its progress passed on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 import logging
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,7 @@ from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.framing import BadFrame, FrameTooLong, decode_frame, read_frame
 from logbert_engine.protocol.messages import Done, InferenceProgress, InferenceRef, InferSpec
 from logbert_engine.protocol.rpc import FRAME_LIMIT
+from logbert_engine.rundir.layout import run_above
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -31,6 +33,8 @@ PROGRAM = (sys.executable, "-P", "-m", "logbert_engine", "infer")
 _TERMINATE_S = 5.0
 _KEPT_ERRORS = 64 * 1024
 _logger = logging.getLogger(__name__)
+
+Tell = Callable[[InferenceProgress], None]
 
 
 class _Line(msgspec.Struct):
@@ -49,8 +53,7 @@ _lines = msgspec.json.Decoder(_Line)
 @dataclass
 class _Inference:
     process: Process
-    client: Connection
-    ref: InferenceRef
+    tell: Tell
     last: InferenceProgress
     output: Path
     """Links resolved."""
@@ -68,8 +71,20 @@ class Inferences:
         self._outputs: set[Path] = set()
         """What is being written, or is about to be."""
 
-    async def start(self, client: Connection, spec: InferSpec) -> InferenceRef:
-        """Start an inference; its progress goes to the client.
+    def of(self, run_dir: str) -> list[InferenceProgress]:
+        """How far those are that score with a checkpoint of a run, the latest last."""
+        return [one.last for one in self._running.values() if one.last.run_dir == run_dir]
+
+    def outputs(self) -> list[str]:
+        """What is being written, or is about to be."""
+        return sorted(map(str, self._outputs))
+
+    async def start(self, tell: Tell, spec: InferSpec) -> InferenceRef:
+        """Start an inference.
+
+        Args:
+            tell: called with its progress, up to its end.
+            spec: what to score.
 
         Raises:
             EngineError: a relative path; an output that is being written already, or that would take the place
@@ -85,13 +100,18 @@ class Inferences:
             )
         self._outputs.add(output)
         try:
-            return await self._start(client, command, InferenceRef(id=0, output=spec.output), output)
+            run = await asyncio.to_thread(lambda: run_above(resolved(spec.checkpoint, "the checkpoint")))
+            run_dir = str(run.root) if run is not None else ""
+            begin = InferenceProgress(
+                id=0, phase="starting", done=0, total=0, output=spec.output, run_dir=run_dir
+            )
+            return await self._start(tell, command, begin, output)
         except BaseException:
             self._outputs.discard(output)
             raise
 
     async def _start(
-        self, client: Connection, command: list[str], ref: InferenceRef, output: Path
+        self, tell: Tell, command: list[str], begin: InferenceProgress, output: Path
     ) -> InferenceRef:
         try:
             process = await asyncio.create_subprocess_exec(
@@ -101,11 +121,11 @@ class Inferences:
             reason = error.strerror or str(error)
             raise EngineError(f"the inference cannot be started: {reason}.") from error
         self._last_id += 1
-        ref.id = self._last_id
-        start = InferenceProgress(id=ref.id, phase="starting", done=0, total=0)
-        inference = self._running[ref.id] = _Inference(process, client, ref, start, output)
-        inference.task = asyncio.create_task(self._attend(inference), name=f"inference {ref.id}")
-        return ref
+        begin.id = self._last_id
+        inference = self._running[begin.id] = _Inference(process, tell, begin, output)
+        inference.task = asyncio.create_task(self._attend(inference), name=f"inference {begin.id}")
+        tell(begin)
+        return InferenceRef(id=begin.id, output=begin.output)
 
     def cancel(self, number: int) -> None:
         """End an inference; its results are not written.
@@ -123,6 +143,7 @@ class Inferences:
         """End all inferences."""
         tasks = [inference.task for inference in self._running.values() if inference.task is not None]
         for inference in self._running.values():
+            _logger.warning("the inference that writes %s ends with the engine", inference.last.output)
             inference.cancelled = True
             _terminate(inference.process)
         if tasks:
@@ -147,7 +168,7 @@ class Inferences:
             else:
                 self._tell(inference, "failed", _why(said, status))
         finally:
-            del self._running[inference.ref.id]
+            del self._running[inference.last.id]
             self._outputs.discard(inference.output)
 
     async def _pass_on(self, inference: _Inference, stdout: asyncio.StreamReader) -> None:
@@ -158,32 +179,35 @@ class Inferences:
                     return
                 said = decode_frame(line, _lines)
             except BadFrame as error:  # a library that prints
-                _logger.debug("inference %d printed something else: %s", inference.ref.id, error)
+                _logger.debug("inference %d printed something else: %s", inference.last.id, error)
                 continue
             except FrameTooLong:
                 inference.process.kill()
                 return
-            inference.last = InferenceProgress(
-                id=inference.ref.id,
+            inference.last = msgspec.structs.replace(
+                inference.last,
                 phase=said.phase or inference.last.phase,
                 done=said.done if said.phase else inference.last.done,
                 total=said.total if said.phase else inference.last.total,
                 message=said.message,
             )
             if said.state == "running":
-                self._notify(inference)
+                inference.tell(inference.last)
 
     def _tell(self, inference: _Inference, state: Literal["finished", "failed"], message: str) -> None:
         inference.last = msgspec.structs.replace(inference.last, state=state, message=message)
-        self._notify(inference)
-
-    def _notify(self, inference: _Inference) -> None:
-        inference.client.notify("inference", inference.last, key=f"inference {inference.ref.id}")
+        inference.tell(inference.last)
 
 
 async def start_inference(engine: Engine, client: Connection, params: InferSpec) -> InferenceRef:
-    """``start_inference``."""
-    return await engine.inferences.start(client, params)
+    """``start_inference``: who asked is told how far it is, and who follows the run, now or later."""
+
+    def tell(progress: InferenceProgress) -> None:
+        for each in engine.connections:
+            if each is client or progress.run_dir in each.followed:
+                each.notify("inference", progress, key=f"inference {progress.id}")
+
+    return await engine.inferences.start(tell, params)
 
 
 async def cancel_inference(engine: Engine, _client: Connection, params: InferenceRef) -> Done:
@@ -201,7 +225,10 @@ def _options(spec: InferSpec) -> list[str]:
     words = ["--progress", "json", "--device", spec.device]
     words += [f"--checkpoint={checkpoint}", f"--output={output}"]
     if spec.alert_budget is not None:
-        words.append(f"--alert-budget={spec.alert_budget!r}")
+        percent = (
+            Decimal(repr(spec.alert_budget)) * 100
+        )  # a large share without a sign is refused as ambiguous
+        words.append(f"--alert-budget={percent}%")
     elif spec.threshold is not None:
         words.append(f"--threshold={spec.threshold!r}")  # one word, as a negative one looks like a flag
     if spec.adapt:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logbert_engine.daemon.paths import absolute, check_paths
+from logbert_engine.protocol.errors import EngineError
 from logbert_engine.protocol.messages import DataSummary, Done, Hardware, RunSpec
-from logbert_engine.protocol.methods import DataPath, Nothing, Plan, PresetList
+from logbert_engine.protocol.methods import DataPath, Nothing, Plan, PresetList, Shutdown
 
 if TYPE_CHECKING:
     from logbert_engine.daemon.connection import Connection
@@ -64,7 +65,15 @@ async def plan_run(_engine: Engine, client: Connection, params: RunSpec) -> Plan
     return await client.think(plan)
 
 
-async def shutdown(engine: Engine, _client: Connection, _params: Nothing) -> Done:
-    """``shutdown``: the engine leaves, training goes on."""
+async def shutdown(engine: Engine, _client: Connection, params: Shutdown) -> Done:
+    """``shutdown``: the engine leaves; training goes on, what is being scored is lost."""
+    lost = " and ".join(engine.inferences.outputs())
+    if lost and not params.force:
+        raise EngineError(
+            f"the engine is scoring into {lost}, and that would be lost; wait for its end, "
+            "or give --force to end it too (training goes on)."
+        )
     engine.stopping.set()
-    return Done(message="the engine stops; training goes on")
+    return Done(
+        message=f"training goes on, what was scored into {lost} is lost" if lost else "training goes on"
+    )

@@ -65,7 +65,10 @@ class _Meta(msgspec.Struct):
 
     templates: dict[str, str] = {}
     false_alarm_rate: float | None = None
+    false_alarm_span: tuple[float, float] | None = None
     drift: str = ""
+    tails: str = ""
+    unused: str = ""
 
 
 class _Stamp(NamedTuple):
@@ -178,12 +181,14 @@ def _rank(path: Path) -> Ranked:
     import numpy as np
 
     try:
-        content = _content(path, MOST_FILE_BYTES)
+        content, written_at = _content(path, MOST_FILE_BYTES), path.stat().st_mtime
         _check_beginning(path, content)
         records = _raws.decode(content)
         # One record at a time gives other threads their turn; a whole file in one call would hold the
         # interpreter for seconds.
         heads = [_scored.decode(record) for record in records]
+    except FileNotFoundError as error:
+        raise DataError(f"there are no results at {path} any more; score again, or open others.") from error
     except OSError as error:
         raise DataError(f"cannot read the results {path}: {error.strerror or error}.") from error
     except _UNREADABLE as error:
@@ -211,7 +216,11 @@ def _rank(path: Path) -> Ranked:
         offset=0,
         rows=[],
         false_alarm_rate=meta.false_alarm_rate,
+        false_alarm_span=meta.false_alarm_span,
         drift=meta.drift,
+        tails=meta.tails,
+        unused=meta.unused,
+        written_at=written_at,
     )
     return Ranked([records[i] for i in order], meta.templates, page)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 EventId = int | str
@@ -19,7 +21,8 @@ class SessionRecord(msgspec.Struct, kw_only=True):
     has_warn: bool | int | None = None
     time_window: str | None = None
     timestamp: str | int | float | None = None
-    label: int | bool | None = None
+    label: Any = None
+    """Of any type, so that what it should be is said by the rules and not by the decoder."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import cast
 
 from logbert_engine.data.contract import EventId, Session, SessionRecord
@@ -36,8 +37,8 @@ def session_of(record: SessionRecord, position: int, file_time: float | None) ->
     else:
         raise Unusable("it has neither event_sequence nor token_ids")
     label = record.label
-    if label is not None and label not in (0, 1):
-        raise Unusable(f"its label is {label}; a label is 0 (normal), 1 (anomalous) or absent")
+    if label is not None and not (isinstance(label, int) and label in (0, 1)):
+        raise Unusable(f"its label is {reprlib.repr(label)}; a label is 0 (normal), 1 (anomalous) or absent")
     stamp = record.timestamp
     return Session(
         session_id=record.session_id,

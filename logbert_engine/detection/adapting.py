@@ -19,7 +19,7 @@ from logbert_engine.detection.calibration import Times, calibrate_on
 from logbert_engine.detection.joining import joined
 from logbert_engine.detection.nearest import Nearest
 from logbert_engine.detection.rules import Rules
-from logbert_engine.detection.scoring import StoreScores, Weighing, surprisals_of
+from logbert_engine.detection.scoring import Report, StoreScores, Weighing, surprisals_of
 from logbert_engine.detection.teaching import Taught
 from logbert_engine.evaluation.proportions import Span
 from logbert_engine.models.checkpoint import Calibration, ModelRecord
@@ -41,9 +41,8 @@ HELD_OUT = 0.3
 """Share of a block's ordinary sessions that it is calibrated on."""
 STEPS = 300
 """Optimizer steps for each block."""
+TOO_FEW = f"not adapted: it takes {SMALLEST_BLOCK} sessions at least, so they were scored as without --adapt"
 _HOLD = 61
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,11 @@ class Adapted:
     def scores(self, taught: Taught = ()) -> StoreScores:
         """Of all sequences, after sequences that people judged normal."""
         return joined([block.weighing.scores(taught) for block in self.blocks])
+
+
+def enough(sessions: int) -> bool:
+    """Whether so many sessions can be learnt from."""
+    return sessions >= SMALLEST_BLOCK
 
 
 def adapt(
@@ -156,15 +160,15 @@ def _part_of(report: Report, phase: str, nth: int, count: int) -> Callable[[int,
 
 
 def ordinary_now(store: Store, sessions: int, vocabulary: Vocabulary) -> list[EventId]:
-    """Events that are not in a vocabulary and that enough of the first sessions of a store hold; fewer than
-    ``SMALLEST_BLOCK`` tell of none.
+    """Events that are not in a vocabulary and that enough of the first sessions of a store hold; too few sessions
+    tell of none.
 
     Args:
         store: in the order of time.
         sessions: how many of its sessions count.
         vocabulary: what is known.
     """
-    if sessions < SMALLEST_BLOCK:
+    if not enough(sessions):
         return []
     so_far = between(store, 0, sessions)
     owner = np.repeat(np.arange(so_far.n_unique), so_far.lengths)
@@ -190,7 +194,7 @@ def _learn_from(
     ordinary = np.flatnonzero(~strange[block.sequence_of])
     apart = uniform(_HOLD, record.seed, nth, ordinary) < HELD_OUT
     train, held_out = ordinary[~apart], ordinary[apart]
-    if block.n_sessions < SMALLEST_BLOCK or not len(train) or not len(held_out):
+    if not enough(block.n_sessions) or not len(train) or not len(held_out):
         return record
     refresh(model, record, block, train, compute, steps=STEPS, progress=progress)
     known = record.normals.with_more(normals_of(block, train, lookup))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from logbert_engine.data.normals import sequence_numbers
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.sampling import pick, split
 from logbert_engine.data.sources import open_sources
-from logbert_engine.data.store import Store, open_store
-from logbert_engine.detection.adapting import SMALLEST_BLOCK, Adapted, adapt
+from logbert_engine.data.store import Store, open_store, unused_in_words
+from logbert_engine.detection.adapting import TOO_FEW, Adapted, adapt, enough
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.operating import operate, true_answers
-from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
+from logbert_engine.detection.scoring import Report, StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.evaluation.comparison import Comparison, Expected, compare
 from logbert_engine.evaluation.detections import Detector, Sample, sample_of
 from logbert_engine.evaluation.leaks import refuse_labelled_training, refuse_shared_sessions, session_keys
@@ -39,8 +38,6 @@ FLOORS = (
     ("length",),
 )
 """Rules, and unions of them, that a model has to beat."""
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,11 @@ def evaluate(
     if not store.n_sessions:
         raise DataError(f"no usable session in {', '.join(map(str, inputs))}.")
     labelled = np.flatnonzero(np.asarray(store.label) >= 0)
+    unused = unused_in_words(store)
     if not len(labelled):
         raise EvaluationError(
             f"no session of {', '.join(map(str, inputs))} has a label (0 normal, 1 anomaly), and without labels "
-            "nothing can be evaluated; use infer."
+            "nothing can be evaluated; use infer." + (f" {unused}." if unused else "")
         )
     checked = _refuse_leaks(found, store, labelled)
     check_vocabulary(record, store, allow_unknown=True)
@@ -115,7 +113,8 @@ def evaluate(
     )
     detectors = _detectors(scores, record.calibration, of)
     copies = int((_copies(record, store)[of] & (np.asarray(store.label)[labelled] == 1)).sum())
-    if adapting:
+    adapted = adapting and enough(store.n_sessions)
+    if adapted:
         weighing = adapt(model, record, store, compute, budget, say)
         store = weighing.store
         of = np.asarray(store.sequence_of)[labelled]
@@ -141,12 +140,14 @@ def evaluate(
             low=weighing.span[0],
             high=weighing.span[1],
             held_out=weighing.held_out,
-            adapted=adapting and store.n_sessions >= SMALLEST_BLOCK,
+            adapted=adapted,
         ),
         excluded={
             "without a label": store.n_sessions - len(labelled),
             "could not be used": store.rejected,
         },
+        unused=unused,
+        not_adapted=TOO_FEW if adapting and not adapted else "",
         seed=seed,
         manifest=manifest_of(
             files, found, split=checked, seed=seed, budget=budget, adapting=adapting, operator=operator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.reading import session_files
 from logbert_engine.data.store import Store, open_store, unused_in_words
-from logbert_engine.detection.adapting import SMALLEST_BLOCK, Adapted, adapt
+from logbert_engine.detection.adapting import SMALLEST_BLOCK, Adapted, adapt, enough
 from logbert_engine.detection.calibration import false_alarm_rate
 from logbert_engine.detection.comparing import Comparing
 from logbert_engine.detection.drift import drift_of
 from logbert_engine.detection.evidence import DEFAULT_BUDGET, ranking
 from logbert_engine.detection.explaining import Explained, explain
 from logbert_engine.detection.rules import Rate
-from logbert_engine.detection.scoring import StoreScores, Weighing, check_vocabulary, surprisals_of
+from logbert_engine.detection.scoring import Report, StoreScores, Weighing, check_vocabulary, surprisals_of
 from logbert_engine.detection.tails import tails_in_words
 from logbert_engine.evaluation.proportions import Span
 from logbert_engine.models.checkpoint import ModelRecord, open_checkpoint
@@ -39,8 +39,6 @@ DETAILED_RANKS = 1000
 BESIDE_RANKS = 200
 """The first of the list are laid beside the nearest ordinary session."""
 POSITIONS_DETAILED, POSITIONS_BRIEF = 12, 1
-
-Report = Callable[[str, int, int], None]
 
 
 class Adaptation(msgspec.Struct, kw_only=True, frozen=True):
@@ -157,7 +155,7 @@ def infer(
     if adapting:
         before = int(alarms[store.sequence_of].sum())
         adaptation = Adaptation(blocks=0, needed=SMALLEST_BLOCK, learnt=[], alarms_before=before)
-    if adaptation is not None and store.n_sessions >= SMALLEST_BLOCK:
+    if adaptation is not None and enough(store.n_sessions):
         assert budget is not None
         weighing = adapt(model, record, store, compute, budget, say)
         adaptation = msgspec.structs.replace(adaptation, blocks=len(weighing.blocks), learnt=weighing.learnt)

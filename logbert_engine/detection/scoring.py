@@ -39,6 +39,8 @@ _UNKNOWN = 51
 NEARLY_ALL = 0.9
 """Share of a session's events that are unknown, and of the sessions of which that holds, above which a checkpoint
 counts as one of other logs. Logs that have changed much keep below it, and ``detection.drift`` tells of them."""
+Report = Callable[[str, int, int], None]
+"""Told how far the scoring of an input is: phase, done, all."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     last: str | None
     excluded: dict[str, int]
     """Sessions left out of every slice, by the reason in words."""
+    unused: str = ""
+    """What of the input could not be used, and why; empty where everything was."""
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The same in words, and whether the intervals tell them apart."""
     expected: Expected | None = None
     """False alarms of the model; None where it was not calibrated."""
+    not_adapted: str = ""
+    """Why the model did not adapt to the sessions; empty where it did, and where it was not to."""
     slices: list[SliceFigures]
     resamples: int
     level: float
@@ -116,6 +120,8 @@ def compare(
     copies: int = 0,
     expected: Expected | None = None,
     excluded: Mapping[str, int] | None = None,
+    unused: str = "",
+    not_adapted: str = "",
     resamples: int = RESAMPLES,
     seed: int = 0,
     manifest: Manifest | None = None,
@@ -130,6 +136,8 @@ def compare(
         copies: anomalies with the very events of an ordinary session of training.
         expected: false alarms of the first model.
         excluded: sessions that are not in the sample (without a label, unreadable), by the reason in words.
+        unused: what of the input could not be used, and why, in words.
+        not_adapted: why the model did not adapt to the sessions though it was to, in words.
         resamples: of the bootstrap.
         seed: of the bootstrap.
         manifest: what the evaluation was made from.
@@ -176,12 +184,13 @@ def compare(
         )
     best, beaten, sentence = against_the_floor(found[0].rows)
     return Comparison(
-        data=_described(sample, data, copies, dict(excluded or {})),
+        data=_described(sample, data, copies, dict(excluded or {}), unused),
         model=models[0].name,
         best_floor=best,
         floor_beaten=beaten,
         sentence=sentence,
         expected=expected,
+        not_adapted=not_adapted,
         slices=found,
         resamples=resamples,
         level=LEVEL,
@@ -233,7 +242,7 @@ def decode(text: bytes) -> Comparison:
         raise EvaluationError(f"this is no evaluation: {error}.") from error
 
 
-def _described(sample: Sample, name: str, copies: int, excluded: dict[str, int]) -> Data:
+def _described(sample: Sample, name: str, copies: int, excluded: dict[str, int], unused: str) -> Data:
     times = sample.time[np.isfinite(sample.time)]
     kinds = {"normal": sample.weight[sample.label == 0], "anomalous": sample.weight[sample.label == 1]}
     return Data(
@@ -247,6 +256,7 @@ def _described(sample: Sample, name: str, copies: int, excluded: dict[str, int])
         first=_iso(float(times.min())) if len(times) else None,
         last=_iso(float(times.max())) if len(times) else None,
         excluded=excluded,
+        unused=unused,
     )
 
 

@@ -12,14 +12,18 @@ from logbert_engine.evaluation.curves import threshold_of
 from logbert_engine.evaluation.detections import Detector, Sample
 from logbert_engine.evaluation.manifest import Manifest
 from logbert_engine.evaluation.wording import (
-    amount,
-    copies,
+    cautions,
+    counts,
+    excluded,
+    facts,
     false_alarms,
     figure,
-    left_out,
+    measures,
+    not_in,
     rate,
-    rate_span,
     span,
+    title,
+    verdict,
 )
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -59,10 +63,11 @@ def render_page(
     """
     drawn = _drawn(comparison, detectors)
     model = drawn[0][0]
-    title = f"Evaluation of {comparison.model} on {comparison.data.name}"
+    heading = escape(title(comparison))
     body = [
-        f"<header><h1>{escape(title)}</h1>{_about(comparison)}</header>",
+        f"<header><h1>{heading}</h1></header>",
         _verdict(comparison),
+        _about(comparison),
         "<main>",
         _whole(comparison),
         _charts(sample, drawn, threshold if threshold is not None else threshold_of(model)),
@@ -75,7 +80,7 @@ def render_page(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
+        f"<title>{heading}</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body>\n</html>\n"
     )
@@ -92,28 +97,15 @@ def _drawn(comparison: Comparison, detectors: Sequence[Detector]) -> plots.Drawn
 
 def _about(comparison: Comparison) -> str:
     data = comparison.data
-    share = data.anomalies / data.sessions
-    parts = [
-        f"{data.sessions:,} sessions, {data.anomalies:,} of them anomalies ({rate(share)})",
-        f"{data.distinct:,} distinct sequences",
-        f"{data.with_unseen:,} sessions with events that training never saw",
-    ]
-    if data.first and data.last:
-        parts.append(f"{data.first[:10]} to {data.last[:10]}" if data.first != data.last else data.first)
-    for kind, (low, high) in data.weights.items():
-        if (low, high) != (1.0, 1.0):
-            parts.append(f"each {kind} session stands for {low:g}" + (f" to {high:g}" if high != low else ""))
-    if copies(data):
-        parts.append(copies(data))
-    excluded = f"Excluded from every figure: {left_out(data.excluded)}."
-    return f'<p class="soft">{escape(" · ".join(parts))}<br>{escape(excluded)}</p>'
+    lines = [" · ".join(facts(data)), excluded(data), *cautions(comparison)]
+    return f'<p class="soft">{"<br>".join(map(escape, lines))}</p>'
 
 
 def _verdict(comparison: Comparison) -> str:
-    word = "yes" if comparison.floor_beaten else "no"
-    told = f"<br>{escape(false_alarms(comparison))}" if false_alarms(comparison) else ""
-    words = f"<strong>floor beaten: {word}</strong>{escape(comparison.sentence)}{told}"
-    return f'<div class="verdict {word}">{words}</div>'
+    kind = "yes" if comparison.floor_beaten else "no"
+    lines = [comparison.sentence, false_alarms(comparison)]
+    words = "<br>".join(escape(line) for line in lines if line)
+    return f'<div class="verdict {kind}"><strong>{verdict(comparison)}</strong>{words}</div>'
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, str, Iterable[str]]]) -> str:
@@ -138,35 +130,17 @@ def _name(row: Row) -> str:
 
 
 def _measures(row: Row) -> list[str]:
-    f, known = row.figures, row.intervals
-    cells = [
-        _cell(figure(getattr(f, name)), span(known.get(name)))
-        for name in ("f1", "precision", "recall", "average_precision", "auroc", "mcc")
-    ]
-    return [
-        *cells,
-        _cell(figure(f.accuracy)),
-        _cell(escape(rate(f.false_alarm_rate)), escape(rate_span(known.get("false_alarm_rate")))),
-        _cell(amount(f.alarms_per_day)),
-        _cell(figure(f.precision_at_20)),
-        _cell(figure(f.precision_at_100)),
-    ]
+    return [_cell(escape(value), escape(interval)) for value, interval in measures(row)]
 
 
 def _whole(comparison: Comparison) -> str:
     whole = comparison.slices[0]
     heads = ["detector", *(f'<abbr title="{escape(told)}">{name}</abbr>' for name, told in _HEADS)]
-    counts = [
+    sessions = [
         (
             row.kind,
             _name(row),
-            [
-                _cell(f"{raw:,}", amount(heavy) + " weighted" if abs(raw - heavy) > 1e-6 else "")
-                for raw, heavy in (
-                    (getattr(row.figures.raw, kind), getattr(row.figures.weighted, kind))
-                    for kind in ("tp", "fp", "fn", "tn")
-                )
-            ],
+            [_cell(f"{n:,}", f"{weight} weighted" if weight else "") for n, weight in counts(row)],
         )
         for row in whole.rows
     ]
@@ -177,7 +151,7 @@ def _whole(comparison: Comparison) -> str:
         + "\n<h2>Sessions by alarm and label</h2>\n"
         + _table(
             ["detector", "anomalies that alarm", "false alarms", "anomalies missed", "normals left alone"],
-            counts,
+            sessions,
         )
     )
 
@@ -242,9 +216,7 @@ def _parts(parts: Sequence[SliceFigures]) -> str:
             for name in ("f1", "average_precision")
         ]
         rows.append((group[0].kind, _name(group[0]), cells))
-    items = "".join(
-        f"<li>Left out of “{escape(part.title)}”: {escape(left_out(part.excluded))}.</li>" for part in parts
-    )
+    items = "".join(f"<li>{escape(not_in(part))}</li>" for part in parts)
     return (
         "<h2>Parts of the sessions</h2>\n<p>Data sets repeat themselves: a detector that knows the most common "
         "sequences can look better than it is. Among the unique sequences each counts once, with weight 1.</p>\n"

@@ -9,7 +9,7 @@ from logbert_engine.evaluation.bootstrap import Interval
 from logbert_engine.evaluation.proportions import share_span
 
 if TYPE_CHECKING:
-    from logbert_engine.evaluation.comparison import Comparison, Data
+    from logbert_engine.evaluation.comparison import Comparison, Data, Row, SliceFigures
 
 UNDEFINED = "–"
 LEAST_COPIES = 0.01
@@ -60,6 +60,72 @@ def amount(value: float | None) -> str:
     if value >= 999_999.5:
         return f"{value / 1000:,.0f}k"
     return f"{value:.2g}" if value < 9.95 else f"{value:,.0f}"
+
+
+def title(comparison: Comparison) -> str:
+    """What is evaluated on what."""
+    return f"Evaluation of {comparison.model} on {comparison.data.name}"
+
+
+def verdict(comparison: Comparison) -> str:
+    """Whether the model beats the best simple rule."""
+    return f"floor beaten: {'yes' if comparison.floor_beaten else 'no'}"
+
+
+def facts(data: Data) -> list[str]:
+    """What the sessions are."""
+    told = [
+        f"{data.sessions:,} sessions, {data.anomalies:,} of them anomalies ({rate(data.anomalies / data.sessions)})",
+        f"{data.distinct:,} distinct sequences",
+        f"{data.with_unseen:,} sessions with events that training never saw",
+    ]
+    if data.first and data.last:
+        days = dict.fromkeys((data.first[:10], data.last[:10]))
+        told.append(" to ".join(days))
+    for kind, (low, high) in data.weights.items():
+        if (low, high) != (1.0, 1.0):
+            told.append(f"each {kind} session stands for {low:g}" + (f" to {high:g}" if high != low else ""))
+    if copies(data):
+        told.append(copies(data))
+    return told
+
+
+def excluded(data: Data) -> str:
+    """Sessions that no figure holds."""
+    return f"Excluded from every figure: {left_out(data.excluded)}."
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """What a reader of the figures has to know of how they came about."""
+    return [f"mind: {told}" for told in (comparison.data.unused, comparison.not_adapted) if told]
+
+
+def measures(row: Row) -> list[tuple[str, str]]:
+    """A detector's figures in the order of their columns, each with its interval; empty where it has none."""
+    found, known = row.figures, row.intervals
+    names = ("f1", "precision", "recall", "average_precision", "auroc", "mcc")
+    return [
+        *((figure(getattr(found, name)), span(known.get(name))) for name in names),
+        (figure(found.accuracy), ""),
+        (rate(found.false_alarm_rate), rate_span(known.get("false_alarm_rate"))),
+        (amount(found.alarms_per_day), ""),
+        (figure(found.precision_at_20), ""),
+        (figure(found.precision_at_100), ""),
+    ]
+
+
+def counts(row: Row) -> list[tuple[int, str]]:
+    """True and false positives, false and true negatives, with what they weigh; empty where it is as much."""
+    both = [
+        (getattr(row.figures.raw, kind), getattr(row.figures.weighted, kind))
+        for kind in ("tp", "fp", "fn", "tn")
+    ]
+    return [(sessions, amount(weight) if abs(sessions - weight) > 1e-6 else "") for sessions, weight in both]
+
+
+def not_in(part: SliceFigures) -> str:
+    """Sessions of the evaluation that a slice leaves out."""
+    return f"left out of “{part.title}”: {left_out(part.excluded)}"
 
 
 def copies(data: Data) -> str:

@@ -233,6 +233,8 @@ class Subscribed(msgspec.Struct, kw_only=True, omit_defaults=True):
     seq: int
     snapshot: RunState | None = None
     """Everything up to ``seq``; None when the missed events are sent instead."""
+    inferences: list[InferenceProgress] = []
+    """What is being scored with a checkpoint of the run. How it goes on follows as notifications ``inference``."""
 
 
 class Events(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -313,7 +315,7 @@ class InferenceRef(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class InferenceProgress(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Notification ``inference``, to the client that asked: how far it is."""
+    """Notification ``inference``, to the client that asked and to those that follow the run: how far it is."""
 
     id: int
     phase: str
@@ -321,6 +323,9 @@ class InferenceProgress(msgspec.Struct, kw_only=True, omit_defaults=True):
     total: int
     state: Literal["running", "finished", "failed"] = "running"
     message: str = ""
+    output: str = ""
+    run_dir: str = ""
+    """The run that the checkpoint lies in; empty where it lies in none."""
 
 
 class CheckpointInfo(msgspec.Struct, kw_only=True, omit_defaults=True):

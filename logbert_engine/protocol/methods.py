@@ -33,6 +33,13 @@ class DataPath(msgspec.Struct):
     path: str
 
 
+class Shutdown(msgspec.Struct, omit_defaults=True):
+    """Parameters of ``shutdown``."""
+
+    force: bool = False
+    """Leave although something is being scored, which is lost then."""
+
+
 class Plan(msgspec.Struct):
     """Answer to ``plan_run``: what ``start_run`` would do, in words that can be copied."""
 
@@ -74,7 +81,7 @@ METHODS: dict[str, Method] = {
     "read_result": Method(results.ReadResult, results.ResultDetail),
     "give_verdict": Method(results.GiveVerdict, m.Done),
     "undo_verdict": Method(results.UndoVerdict, m.Done),
-    "shutdown": Method(Nothing, m.Done),
+    "shutdown": Method(Shutdown, m.Done),
 }
 
 NOTIFICATIONS: dict[str, type[msgspec.Struct]] = {

@@ -155,6 +155,13 @@ class ResultsPage(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Why the calibration does not hold for these sessions; empty where it does."""
     false_alarm_rate: float | None = None
     """Share of ordinary sessions that alarm, by the held-out ones; None where not known."""
+    false_alarm_span: tuple[float, float] | None = None
+    """Where that share lies with a probability of 95%; None where not known, as with a threshold."""
+    tails: str = ""
+    """Which tails do not fit, and after a colon what that means; empty where all do."""
+    unused: str = ""
+    """How much of the input could not be used, and after a semicolon where and why; empty where all was."""
+    written_at: float = 0.0
 
 
 class ReadResult(msgspec.Struct, kw_only=True, omit_defaults=True):

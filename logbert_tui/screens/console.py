@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from logbert_tui.link import EngineLink
 
 BREAKPOINTS_WIDTH = [(0, "-narrow"), (100, "-wide")]
-BREAKPOINTS_HEIGHT = [(0, "-short"), (30, "-tall")]
+TALL = 30
+"""Rows from which on there is room for frames and whole sentences."""
+BREAKPOINTS_HEIGHT = [(0, "-short"), (TALL, "-tall")]
 
 
 class ConsoleScreen(Screen[None]):

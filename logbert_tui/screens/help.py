@@ -14,7 +14,7 @@ from logbert_tui.widgets.text_view import TextView
 
 INTRODUCTION = (
     "Close the console, lose the connection, restart the engine: training goes on, and `logbert-tui RUN_DIR` "
-    "finds it again with the whole curve.",
+    "finds it again with the whole curve. Scoring goes on without the console too, and ends with the engine.",
     "Figures marked “documented” are the source documents’ own and were not measured.",
 )
 KEY_COLUMN = 13

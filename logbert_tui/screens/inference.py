@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
@@ -13,104 +12,25 @@ from textual.containers import Vertical
 
 from logbert_engine.protocol import messages as m
 from logbert_engine.protocol import results
-from logbert_engine.protocol.errors import LogbertError
+from logbert_engine.protocol.errors import DataError, LogbertError
 from logbert_tui.background import in_background
-from logbert_tui.figures import ago, count, size
 from logbert_tui.keys import Where, bindings
 from logbert_tui.screens.inference_fields import InferenceForm
+from logbert_tui.screens.inference_panels import FileRows, Reason, Summary, Titles, progress_row
 from logbert_tui.screens.judging import JudgingScreen
 from logbert_tui.screens.session import SessionScreen
-from logbert_tui.state import Part
-from logbert_tui.widgets.cells import clean, fit
-from logbert_tui.widgets.line_list import MARK_WIDTH, LineList
-from logbert_tui.widgets.lines import Lines, Row
+from logbert_tui.state import UNSEEN, Part
+from logbert_tui.widgets.cells import clean
+from logbert_tui.widgets.line_list import LineList
+from logbert_tui.widgets.lines import Lines
 from logbert_tui.widgets.pages import PAGE_ROWS, Pages
-from logbert_tui.widgets.result_rows import ResultRows, heading, summary_spans
-from logbert_tui.widgets.rows import Span
+from logbert_tui.widgets.result_rows import ResultRows
 
-BAR = 24
 NO_RUN = "No run is open. 1 chooses a preset and starts one, or opens a recent run."
 NOT_YET = "Nothing was scored yet. ^S scores the input with the checkpoint above; d goes to the form."
-UNREAD = "These results hold no session."
-
-
-class FileRows:
-    """Earlier results as the source of a list."""
-
-    def __init__(self, files: Sequence[m.ResultsFile], run_dir: str) -> None:
-        self.files, self._run_dir = files, run_dir
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.files)
-
-    def row(self, index: int, width: int) -> Sequence[Span]:
-        """When, how large, where."""
-        file = self.files[index]
-        name = clean(file.path.removeprefix(self._run_dir.rstrip("/") + "/"))
-        when, large = fit(ago(file.written_at), 11), fit(size(file.size), 9, right=True)
-        return [Span(f"{when}{large}  ", "dim"), Span(fit(name, max(8, width - 22)))]
-
-    def request(self, first: int, last: int) -> None:
-        """Everything is here."""
-
-
-def progress_row(progress: m.InferenceProgress, width: int) -> Row:
-    """How far an inference is: a bar, a share and figures."""
-    share = min(1.0, progress.done / progress.total) if progress.total else 0.0
-    bar = min(BAR, max(6, width - 44))
-    full = round(share * bar)
-    row = [(f" {clean(progress.phase)} ", ""), ("━" * full, "accent"), ("─" * (bar - full), "faint")]
-    if progress.total:
-        row.append((f" {share:4.0%}", "strong"))
-        row.append((f"  {count(progress.done)} of {count(progress.total)}", "dim"))
-    if width >= 80:
-        row.append(("   c cancels", "dim"))
-    return tuple(row)
-
-
-class Titles(Lines):
-    """The titles of the list's columns."""
-
-    source: ResultRows | None = None
-
-    def build(self, width: int, _height: int, /) -> Sequence[Row]:
-        """One row; none while no results are shown."""
-        if self.source is None:
-            return []
-        # The list keeps a column for its scroll mark when it is longer than the view.
-        room = width - MARK_WIDTH - (self.source.count > self.screen.query_one("#ranked", LineList).page)
-        return [((" " * MARK_WIDTH, ""), *heading(self.source.columns(room)))]
-
-
-class Summary(Lines):
-    """What the results come to."""
-
-    page: results.ResultsPage | None = None
-
-    def build(self, width: int, _height: int, /) -> Sequence[Row]:
-        """As many rows as they need."""
-        return [] if self.page is None else [tuple(row) for row in summary_spans(self.page, width)]
-
-
-class Reason(Lines):
-    """The whole reason of the session that the cursor is on, which its row may have cut."""
-
-    result: results.ResultRow | None = None
-
-    def build(self, width: int, height: int, /) -> Sequence[Row]:
-        """As many rows as there are."""
-        row = self.result
-        if row is None:
-            return []
-        facts = (str(row.session_id), row.service_name, row.timestamp)
-        head = [((" " + "  ".join(clean(fact) for fact in facts if fact), "dim"),)] if height > 2 else []
-        lines = textwrap.wrap(clean(row.reason), max(10, width - 2))
-        room = height - len(head)
-        if len(lines) > room:
-            lines = [*lines[: room - 1], fit(" ".join(lines[room - 1 :]), width - 2)]
-        return [*head, *(((" " + line, "warn" if row.is_anomaly else ""),) for line in lines)]
+ON_THEIR_WAY = "The results are on their way."
+HOLDS_NONE = "These results hold no session."
+UNREADABLE = "These results cannot be read any more. ^S scores again; o opens others."
 
 
 class InferenceScreen(JudgingScreen):
@@ -126,6 +46,7 @@ class InferenceScreen(JudgingScreen):
         self._run_dir = ""
         self._options: m.InferenceOptions | None = None
         self._inference: m.InferenceRef | None = None
+        """What is being scored for this run, whichever console began it."""
         self._output = ""
         """The results that are shown."""
 
@@ -154,7 +75,7 @@ class InferenceScreen(JudgingScreen):
         """Another run, or an inference that got on."""
         if self.state.run_dir != self._run_dir:
             self._run_dir = self.state.run_dir
-            self._options, self._output = None, ""
+            self._options, self._inference = None, None
             self._show_results(None)
             self._load_options()
         elif "connection" in changed and self.state.connection == "connected":
@@ -183,11 +104,8 @@ class InferenceScreen(JudgingScreen):
         taken = {file.path for file in options.results}
         self.query_one(InferenceForm).offer(run_dir, options.checkpoints, taken, options.data)
         self.query_one("#files", LineList).set_source(FileRows(options.results, run_dir))
-        ranked = self.query_one("#ranked", LineList)
-        ranked.empty = NOT_YET
-        ranked.repaint()
-        if first and options.results and not self._output and self._inference is None:
-            await self._open(options.results[0].path)
+        if first and options.results and not self._output:
+            in_background(self, self._open, options.results[0].path, group="open", exclusive=True)
 
     # Results
 
@@ -206,8 +124,12 @@ class InferenceScreen(JudgingScreen):
                     break
             return rows
 
-        def failed(problem: str) -> None:
-            self.state.notice(problem, "error")
+        def failed(problem: LogbertError) -> None:
+            self.state.notice(str(problem), "error")
+            if isinstance(problem, DataError) and output == self._output:
+                self._show_results(None)
+                self._say_empty(UNREADABLE)
+                self._load_options()
 
         def arrived() -> None:
             self.query_one("#ranked", LineList).rows_arrived()
@@ -228,26 +150,32 @@ class InferenceScreen(JudgingScreen):
         pages.count = first.total
         pages.put(0, rows)
         self._output = output
-        self._show_results(first, ResultRows(pages, first))
+        self._show_results(ResultRows(pages, first))
 
-    def _show_results(self, page: results.ResultsPage | None, source: ResultRows | None = None) -> None:
+    def _show_results(self, source: ResultRows | None) -> None:
         """Show the ranked list, or that there is none."""
         self.remove_class("-files")
         summary, titles = self.query_one(Summary), self.query_one(Titles)
-        summary.page, titles.source = page, source
-        width = self.query_one("#ranked").size.width or self.size.width
-        summary.styles.height = len(summary_spans(page, width)) if page is not None else 0
-        titles.styles.height = 1 if page is not None else 0
+        summary.page, titles.source = source.first if source is not None else None, source
         ranked = self.query_one("#ranked", LineList)
-        ranked.empty = UNREAD if page is not None else (NOT_YET if self._run_dir else NO_RUN)
-        if source is not None:
-            ranked.set_source(source)
-        else:
-            ranked.set_source(FileRows((), ""))
-        name = self._output.removeprefix(self._run_dir.rstrip("/") + "/")
-        self.query_one("#results").border_title = clean(name) if name else "results"
+        summary.fit(ranked.size.width or self.size.width)
+        titles.styles.height = 1 if source is not None else 0
+        if source is None:
+            self._output = ""
+        ranked.set_source(source if source is not None else FileRows((), ""))
+        self._say_empty(HOLDS_NONE if source is not None else NOT_YET if self._run_dir else NO_RUN)
+        self._name_results()
         self.set_class(source is not None, "-found")
         self.call_after_refresh(self._resized)
+
+    def _say_empty(self, words: str) -> None:
+        ranked = self.query_one("#ranked", LineList)
+        ranked.empty = ON_THEIR_WAY if words == NOT_YET and self._inference is not None else words
+        ranked.repaint()
+
+    def _name_results(self) -> None:
+        name = self._output.removeprefix(self._run_dir.rstrip("/") + "/")
+        self.query_one("#results").border_title = clean(name) if name else "results"
 
     def on_resize(self) -> None:
         """The summary takes more rows or fewer, and the columns change."""
@@ -255,9 +183,7 @@ class InferenceScreen(JudgingScreen):
 
     def _resized(self) -> None:
         summary = self.query_one(Summary)
-        if summary.page is not None:
-            summary.styles.height = len(summary_spans(summary.page, summary.size.width))
-        summary.update()
+        summary.fit(summary.size.width)
         self.query_one(Titles).update()
         self._show_reason()
 
@@ -316,26 +242,45 @@ class InferenceScreen(JudgingScreen):
         self._progress()
 
     def _progress(self) -> None:
-        """Show how far the inference is; when it has ended, show what it found."""
-        if self._inference is None:
-            return
-        progress = self.state.inference.get(self._inference.id)
-        line = self.query_one("#progress", Lines)
-        if progress is None or progress.state == "running":
-            line.display = True
-            shown = progress or m.InferenceProgress(id=self._inference.id, phase="starting", done=0, total=0)
+        """Show how far the inference is, whoever began it; when it has ended, show what it found."""
+        running = self._inference
+        last = self.state.inference.get(running.id) if running is not None else None
+        if running is not None and last is not None and last.state != "running":
+            self._inference = None
+            self._ended(last, running.output)
+        if self._inference is None and (found := self.state.scoring) is not None:
+            self._inference = m.InferenceRef(id=found.id, output=found.output)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        line, running = self.query_one("#progress", Lines), self._inference
+        line.display = running is not None
+        if running is not None:
+            starting = m.InferenceProgress(id=running.id, phase="starting", done=0, total=0)
+            shown = self.state.inference.get(running.id, starting)
             line.show([progress_row(shown, line.size.width or self.size.width)])
-            return
-        output, self._inference = self._inference.output, None
-        line.display = False
-        self.query_one(InferenceForm).busy(False)
-        if progress.state == "finished":
+        summary = self.query_one(Summary)
+        if summary.outdated != (running is not None):
+            summary.outdated = running is not None
+            self.query_one(InferenceForm).busy(summary.outdated)
+            self._resized()
+            if not self._output:
+                self._say_empty(NOT_YET)
+
+    def _ended(self, last: m.InferenceProgress, output: str) -> None:
+        if last.state == "finished":
             in_background(self, self._open, output, group="open", exclusive=True)
-            self._load_options()
-        elif progress.message == "cancelled":
+        elif last.message == "cancelled":
             self.state.notice("The inference was cancelled; no results were written.")
+        elif last.message == UNSEEN:
+            self.state.notice(
+                "The inference ended while the engine was away: o shows its results if it came to its end, "
+                "^S scores again.",
+                "warning",
+            )
         else:
-            self.state.notice(f"The inference failed: {progress.message}", "error")
+            self.state.notice(f"The inference failed: {last.message}", "error")
+        self._load_options()
 
     async def action_cancel(self) -> None:
         """End the inference that runs."""
@@ -385,8 +330,7 @@ class InferenceScreen(JudgingScreen):
 
     def _to_ranked(self) -> None:
         self.remove_class("-files")
-        name = self._output.removeprefix(self._run_dir.rstrip("/") + "/")
-        self.query_one("#results").border_title = clean(name) if name else "results"
+        self._name_results()
         self.call_after_refresh(self.query_one("#ranked").focus)
 
     def take_back(self) -> bool:

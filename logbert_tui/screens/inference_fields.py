@@ -111,7 +111,7 @@ class InferenceForm(FieldForm):
         with Horizontal():
             yield Label("alarm at", classes="name")
             yield TextField(DEFAULT_ALARM, id="alarm", compact=True)
-            yield Label(" share, or a score as 2.0", classes="hint")
+            yield Label(" share in %, or a score", classes="hint")
             yield Checkbox(
                 ADAPT_OFF,
                 id="adapt",

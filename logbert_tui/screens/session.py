@@ -20,10 +20,12 @@ from logbert_tui.widgets.beside_rows import BesideRows, nearest_words
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.frame import KeyLine, NoticeLine, TopLine
 from logbert_tui.widgets.heat_strip import HeatStrip
-from logbert_tui.widgets.line_list import MARK_WIDTH, LineList
+from logbert_tui.widgets.line_list import MARK_WIDTH, LineList, Texts
 from logbert_tui.widgets.lines import Lines, Row
 from logbert_tui.widgets.session_rows import SessionRows
 
+READING = "Reading …"
+UNREAD = "This session cannot be read. Esc goes back to the list."
 LONGEST_COPY = 10_000
 """Characters. Terminals refuse more than some 75 kB."""
 
@@ -136,12 +138,13 @@ class SessionScreen(JudgingScreen):
         yield HeatStrip()
         yield Lines(id="missing")
         yield Heading()
-        yield LineList(empty="Reading …")
+        yield LineList(empty=READING)
         yield Why()
 
     def open(self, output: str, rank: int, total: int) -> None:
         """Show a session by its rank, from 0. May be called before the screen is on."""
         self._output, self.rank, self._total = output, rank, total
+        self.detail = None  # what is still shown is another session, and not the one to judge
         if self.is_mounted:
             self._load()
 
@@ -160,8 +163,22 @@ class SessionScreen(JudgingScreen):
             )
         except LogbertError as error:
             self.state.notice(str(error), "error")
+            self._show_nothing()
             return
         self._show(detail)
+
+    def _show_nothing(self) -> None:
+        """The session cannot be had: leave no other in its place."""
+        self.detail = None
+        header, heading, why = self.query_one(Header), self.query_one(Heading), self.query_one(Why)
+        header.detail, heading.source, why.source = None, None, None
+        self.query_one(HeatStrip).display = False
+        self.query_one("#missing", Lines).display = False
+        for lines in (header, heading, why):
+            lines.update()
+        line_list = self.query_one(LineList)
+        line_list.empty = UNREAD
+        line_list.set_source(Texts())
 
     def _show(self, detail: results.ResultDetail) -> None:
         self.detail = detail
@@ -232,7 +249,7 @@ class SessionScreen(JudgingScreen):
 
     def judged_session(self) -> tuple[str, int] | None:
         """The one that is shown."""
-        return (self._output, self.rank) if self.detail is not None else None
+        return (self._output, self.detail.rank) if self.detail is not None else None
 
     def after_verdict(self) -> None:
         """Read it again."""

@@ -21,7 +21,7 @@ class Pages(Generic[Item]):
         fetch: Gives the items from an index on, at most so many.
         run: Starts a coroutine in the background (a widget's ``run_worker``), so that it ends with it.
         arrived: Called when a page has come.
-        failed: Called with one sentence when a page could not be had. The page is asked for again when it
+        failed: Called with the error when a page could not be had. The page is asked for again when it
             next comes into view.
         most_pages: Pages to keep; those looked at longest ago go first.
     """
@@ -31,7 +31,7 @@ class Pages(Generic[Item]):
         fetch: Callable[[int, int], Awaitable[Sequence[Item]]],
         run: Callable[[Coroutine[None, None, None]], object],
         arrived: Callable[[], None],
-        failed: Callable[[str], None],
+        failed: Callable[[LogbertError], None],
         most_pages: int = KEPT_PAGES,
     ) -> None:
         self.fetch = fetch
@@ -76,7 +76,7 @@ class Pages(Generic[Item]):
         try:
             items = await self.fetch(number * PAGE_ROWS, PAGE_ROWS)
         except LogbertError as error:
-            self._failed(str(error))
+            self._failed(error)
         else:
             self.put(number * PAGE_ROWS, items)
             self._arrived()

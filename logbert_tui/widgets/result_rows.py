@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from logbert_engine.protocol.results import ResultRow, ResultsPage
-from logbert_tui.figures import NONE, count
+from logbert_tui.figures import NONE, count, moment
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.pages import Pages
 from logbert_tui.widgets.rows import Span
@@ -17,8 +17,11 @@ LONGEST_ID = 24
 LEAST_REASON = 40
 """Cells; a column goes before the reason gets narrower."""
 GAP = "  "
-MOST_DRIFT = 4
-"""Rows that the warning about the calibration may take."""
+MOST_MIND = 4
+"""Rows that one thing to mind may take."""
+
+Part = list[tuple[str, str]]
+"""Texts with the names of their styles."""
 
 
 @dataclass(frozen=True)
@@ -144,23 +147,25 @@ def result_spans(row: ResultRow, columns: Sequence[Column]) -> list[Span]:
     ]
 
 
-def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
-    """What all sessions of the results come to, in as few rows as their parts fit into."""
+def summary_spans(
+    page: ResultsPage, width: int, *, brief: bool = False, outdated: bool = False
+) -> list[list[tuple[str, str]]]:
+    """What all sessions of the results come to, in as few rows as their parts fit into.
+
+    Args:
+        page: the results, with the figures of the whole file.
+        width: cells.
+        brief: whether there is room for the first words only of what is to be minded.
+        outdated: whether newer results are on their way.
+    """
     share = page.anomalies / page.total if page.total else 0.0
-    found: list[tuple[str, str]] = [
+    found: Part = [
         (f"✗ {count(page.anomalies)} {'anomaly' if page.anomalies == 1 else 'anomalies'}", "bad")
         if page.anomalies
         else ("no anomaly", "good"),
         (f" ({share:.2%} of this input)", "dim"),
     ]
-    limit: list[tuple[str, str]] = []
-    if page.threshold is not None:
-        limit = [("threshold ", "dim"), (f"{page.threshold:.2f}", "")]
-    elif page.budget is not None:
-        limit = [("budget ", "dim"), (f"{page.budget * 100:.4g}%", "")]
-    if page.false_alarm_rate is not None:
-        limit.append((f" (alarms on ≈{probability(page.false_alarm_rate)} of ordinary sessions)", "dim"))
-    spread: list[tuple[str, str]] = [("score", "dim")]
+    spread: Part = [("score", "dim")]
     for name, value in (
         ("mean", page.mean),
         ("deviation", page.deviation),
@@ -168,37 +173,78 @@ def summary_spans(page: ResultsPage, width: int) -> list[list[tuple[str, str]]]:
         ("max", page.highest),
     ):
         spread += [(f"  {name} ", "dim"), (f"{value:.2f}", "")]
-    rows = [[(f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong")]]
-    for part in (found, limit, spread):
-        if sum(width_of(text) for text, _ in (*rows[-1], *part)) + 3 <= width:
+    before: Part = (
+        [(f" ▲ results of before, written {moment(page.written_at)}  ", "warn")] if outdated else []
+    )
+    rows = [[*before, (f" {count(page.total)} session{'' if page.total == 1 else 's'}", "strong")]]
+    for part in (found, _limit(page, width - 1), spread):
+        if _cells(rows[-1]) + 3 + _cells(part) <= width:
             rows[-1] += [("   ", ""), *part]
         else:
             rows.append([(" ", ""), *part])
-    if page.drift:
-        words = clean(page.drift[:1].upper() + page.drift[1:])
-        rows += [[(f" {line}", "warn")] for line in textwrap.wrap(words, max(20, width - 2))[:MOST_DRIFT]]
+    rows += _mind(page.drift, width)
+    for words, end in ((page.tails, ":"), (page.unused, ";")):
+        rows += _mind(words.partition(end)[0], width, 1) if brief else _mind(words, width)
     return rows
+
+
+def _limit(page: ResultsPage, room: int) -> Part:
+    """What alarms, and on how many ordinary sessions; with an interval in as many words as there is room for."""
+    begin: Part = []
+    if page.threshold is not None:
+        begin = [("threshold ", "dim"), (f"{page.threshold:.2f}", "")]
+    elif page.budget is not None:
+        begin = [("budget ", "dim"), (f"{page.budget * 100:.4g}%", "")]
+    if page.false_alarm_rate is None:
+        return begin
+    rate, of = f"≈{probability(page.false_alarm_rate)}", "of ordinary sessions"
+    choices = [f" (alarms on {rate} {of})"]
+    if page.false_alarm_span is not None:
+        low, high = (probability(share) if share else "0%" for share in page.false_alarm_span)
+        choices = [
+            f" (alarms on {rate} {of}, {low} to {high} with 95% confidence)",
+            f" (alarms on {rate} {of}, 95%: {low} to {high})",
+            f" ({rate} {of}, 95%: {low} to {high})",
+            f" ({rate}, 95%: {low} to {high})",
+        ]
+    fitting = (words for words in choices if _cells(begin) + width_of(words) <= room)
+    return [*begin, (next(fitting, choices[-1]), "dim")]
+
+
+def _cells(part: Part) -> int:
+    return sum(width_of(text) for text, _ in part)
+
+
+def _mind(words: str, width: int, most: int = MOST_MIND) -> list[Part]:
+    """A sentence to mind, in some rows at most; none where it is empty."""
+    room = max(20, width - 4)
+    lines = textwrap.wrap(clean(words[:1].upper() + words[1:]), room)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), room)]
+    return [[(f" {'  ' if y else '▲ '}{line}", "warn")] for y, line in enumerate(lines)]
 
 
 class ResultRows:
     """A results file as the source of a list: pages of it, fetched as they come into view."""
 
     def __init__(self, pages: Pages[ResultRow], first: ResultsPage) -> None:
-        self._pages, self._first = pages, first
+        self._pages = pages
+        self.first = first
+        """The first page, with the figures of the whole file."""
         self._columns: list[Column] = []
         self._width = 0
 
     @property
     def count(self) -> int:
         """Sessions in the file."""
-        return self._first.total
+        return self.first.total
 
     def columns(self, width: int) -> list[Column]:
         """The columns at a width."""
         if width != self._width:
             self._width = width
             self._columns = result_columns(
-                self._first.rows, self._first.total, width, by_evidence=self._first.budget is not None
+                self.first.rows, self.first.total, width, by_evidence=self.first.budget is not None
             )
         return self._columns
 

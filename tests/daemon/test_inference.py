@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
 
+from logbert_engine.commands.dispatch import main
+from logbert_engine.commands.scoring import share
 from logbert_engine.daemon.inference import Inferences
+from logbert_engine.daemon.server import serving
 from logbert_engine.protocol.errors import EngineError
-from logbert_engine.protocol.messages import InferenceProgress, InferSpec
+from logbert_engine.protocol.locations import socket_path
+from logbert_engine.protocol.messages import InferenceProgress, InferenceRef, InferSpec
 
 SCORES = """
 import json, sys, time
@@ -62,14 +67,17 @@ async def test_progress_goes_to_the_client_that_asked(engine, follow, spec):
     assert other.others == []
 
 
-async def test_a_budget_is_passed_on_in_place_of_a_threshold(engine, follow, spec):
+@pytest.mark.parametrize("budget", [0.0000123, 0.005, 0.007, 0.5])
+async def test_a_budget_is_passed_on_in_place_of_a_threshold(engine, follow, spec, budget):
     engine.inferences = Inferences([sys.executable, "-c", SCORES])
     follower = await follow()
-    spec.alert_budget = 0.005
+    spec.alert_budget = budget
     await follower.client.call("start_inference", spec)
     await follower.until(lambda: ended(follower))
-    assert "--alert-budget=0.005" in progress(follower)[-1].message
-    assert "--adapt" not in progress(follower)[-1].message
+    words = progress(follower)[-1].message.split()
+    (given,) = [word.removeprefix("--alert-budget=") for word in words if "--alert-budget" in word]
+    assert share(given) == budget, "as the command reads it"
+    assert "--adapt" not in words
 
 
 async def test_adapting_is_passed_on(engine, follow, spec):
@@ -123,3 +131,56 @@ async def test_nothing_to_infer_from_and_relative_paths_are_refused(engine, foll
                 "start_inference",
                 InferSpec(**{**{f: getattr(spec, f) for f in spec.__struct_fields__}, **change}),
             )
+
+
+async def test_who_follows_the_run_is_told_of_its_inferences_to_their_end(engine, follow, spec, run):
+    engine.inferences = Inferences([sys.executable, "-c", HANGS])
+    spec.checkpoint = str(run.root / "stage_1_50pct" / "checkpoints" / "best_model.pt")
+    early, asking, stranger = await follow(), await follow(), await follow()
+    assert (await early.subscribe(run)).inferences == []
+    ref = await asking.client.call("start_inference", spec)
+    await early.until(lambda: any(p.phase == "scoring" for p in progress(early)))
+    await asking.client.close()
+    late = await follow()
+    (found,) = (await late.subscribe(run)).inferences
+    assert (found.id, found.output, found.run_dir) == (ref.id, spec.output, str(run.root))
+    assert (found.phase, found.done, found.total, found.state) == ("scoring", 1, 2, "running")
+    await late.client.call("cancel_inference", InferenceRef(id=found.id, output=found.output))
+    for one in (early, late):
+        await one.until(lambda one=one: ended(one))
+        assert progress(one)[-1].message == "cancelled"
+    assert (await late.subscribe(run)).inferences == []
+    assert progress(stranger) == []
+
+
+async def test_an_inference_of_another_run_is_none_of_a_followers_business(engine, follow, spec, run):
+    engine.inferences = Inferences([sys.executable, "-c", HANGS])
+    follower = await follow()
+    await follower.client.call("start_inference", spec)
+    assert (await follower.subscribe(run)).inferences == []
+
+
+async def test_the_engine_is_not_stopped_while_it_scores_unless_by_force(follow, spec, capsys):
+    async with serving(socket_path()) as engine:
+        engine.inferences = Inferences([sys.executable, "-c", HANGS])
+        client = (await follow()).client
+        await client.call("start_inference", spec)
+        assert await asyncio.to_thread(main, ["stop"]) == 1
+        said = capsys.readouterr()
+        assert said.err == (
+            f"logbert-engine: the engine is scoring into {spec.output}, and that would be lost; "
+            "wait for its end, or give --force to end it too (training goes on).\n"
+        )
+        assert not engine.stopping.is_set()
+        stop = asyncio.create_task(asyncio.to_thread(main, ["stop", "--force"]))
+        async with asyncio.timeout(30):
+            await engine.stopping.wait()
+    assert await stop == 0
+    assert capsys.readouterr().out.endswith(
+        f" has stopped; training goes on, what was scored into {spec.output} is lost\n"
+    )
+
+
+def test_force_is_for_the_engine_alone(tmp_path, capsys):
+    assert main(["stop", str(tmp_path), "--force"]) == 1
+    assert "--force is for stopping the engine" in capsys.readouterr().err

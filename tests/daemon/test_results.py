@@ -146,7 +146,7 @@ async def test_pipes_directories_missing_and_relative_paths_are_refused(engine, 
     for path, says in [
         (tmp_path / "pipe", "not a file"),
         (tmp_path, "not a file"),
-        (tmp_path / "x", "cannot read"),
+        (tmp_path / "x", "no results at .* any more"),
     ]:
         with pytest.raises(DataError, match=says):
             await client.call("read_results", ReadResults(output=str(path)))
@@ -224,6 +224,15 @@ async def test_the_share_of_ordinary_sessions_that_alarm_comes_with_the_page_whe
     unknown = write(tmp_path / "unknown.json", [session(1, 1.0)])
     pages = [await client.call("read_results", ReadResults(output=str(path))) for path in (known, unknown)]
     assert [page.false_alarm_rate for page in pages] == [0.005, None]
+
+
+async def test_what_is_to_be_minded_of_the_results_comes_with_the_page(engine, follow, tmp_path):
+    meta = {"false_alarm_span": [0.001, 0.02], "tails": "far out: rough", "unused": "1 record; the first: a"}
+    path = write(tmp_path / "results.json", [session(1, 1.0)], meta)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    page = await (await follow()).client.call("read_results", ReadResults(output=str(path)))
+    assert (page.false_alarm_span, page.tails, page.unused) == ((0.001, 0.02), meta["tails"], meta["unused"])
+    assert page.written_at == 1_700_000_000
 
 
 async def test_what_the_file_beside_the_results_tells_is_read_again_when_it_has_changed(

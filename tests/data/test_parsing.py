@@ -42,7 +42,12 @@ def test_a_text_of_digits_is_that_number_and_other_texts_stay() -> None:
         ({"event_sequence": ["a", ""]}, "empty text"),
         ({"token_ids": [5, 6, 7], "attention_mask": [1, 1]}, "3 token_ids and an attention_mask of 2"),
         ({}, "neither event_sequence nor token_ids"),
-        ({"event_sequence": [5], "label": 2}, "label is 2"),
+        ({"event_sequence": [5], "label": 2}, "label is 2; a label is 0"),
+        ({"event_sequence": [5], "label": "0"}, "label is '0'; a label is 0"),
+        ({"event_sequence": [5], "label": "anomaly"}, r"label is 'anomaly'; .* 1 \(anomalous\) or absent"),
+        ({"event_sequence": [5], "label": "x" * 999}, r"label is 'x{1,20}\.\.\."),
+        ({"event_sequence": [5], "label": 1.0}, r"label is 1\.0; a label is 0"),
+        ({"event_sequence": [5], "label": [1]}, r"label is \[1\]; a label is 0"),
     ],
 )
 def test_a_record_outside_the_contract_is_refused_with_the_reason(

@@ -39,3 +39,10 @@ def test_records_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(records))
     told = unused_in_words(open_store([file], max_rejected=1.0))
     assert told.startswith(f"2 records could not be used; the first: record 20 of {file}: it has neither")
+
+
+def test_a_label_that_is_a_text_is_shown_with_what_it_should_be(tmp_path: Path) -> None:
+    file = tmp_path / "labelled.json"
+    file.write_text(json.dumps([*SESSIONS, {"session_id": 20, "event_sequence": [1], "label": "anomaly"}]))
+    told = unused_in_words(open_store([file], max_rejected=1.0))
+    assert "its label is 'anomaly'; a label is 0 (normal), 1 (anomalous) or absent." in told

@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from logbert_engine.commands import main
 from logbert_engine.data.contract import EventId
 from logbert_engine.data.store import Store, open_store
 from logbert_engine.detection import adapting
-from logbert_engine.detection.adapting import BLOCKS, ORDINARY_SHARE, Adapted, adapt, ordinary_now
+from logbert_engine.detection.adapting import (
+    BLOCKS,
+    ORDINARY_SHARE,
+    SMALLEST_BLOCK,
+    TOO_FEW,
+    Adapted,
+    adapt,
+    ordinary_now,
+)
 from logbert_engine.detection.evaluating import evaluate
 from logbert_engine.detection.inference import infer
 from logbert_engine.detection.scoring import score_store
@@ -139,3 +148,20 @@ def test_evaluate_shows_what_was_before_beside_it(checkpoint: Path, file: Path) 
     false_alarms = [figures[name].false_alarm_rate for name in ("adapted", "all evidence")]
     assert all(rate is not None for rate in false_alarms)
     assert (false_alarms[0] or 0) < (false_alarms[1] or 0)
+
+
+@pytest.mark.parametrize("sessions", [SMALLEST_BLOCK - 1, SMALLEST_BLOCK])
+def test_infer_and_evaluate_adapt_to_the_same_numbers_of_sessions_and_say_where_they_do_not(
+    checkpoint: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], sessions: int
+) -> None:
+    drawn = [ODD if i % 50 == 7 else OLD for i in range(sessions)]
+    labels = [int(events == ODD) for events in drawn]
+    file = write("sessions/preprocessed_logs_2025-04-03.json", drawn, label=labels)
+    words = ["--checkpoint", str(checkpoint), "--input", str(file), "--adapt"]
+    assert main(["infer", *words, "--output", str(tmp_path / "results.json")]) == 0
+    inferred = capsys.readouterr().out
+    assert main(["evaluate", *words]) == 0
+    evaluated = " ".join(capsys.readouterr().out.split())
+    few = sessions < SMALLEST_BLOCK
+    assert (TOO_FEW in inferred, TOO_FEW in evaluated) == (few, few)
+    assert ("adapted in 1 block" in inferred, "Evaluation of adapted on" in evaluated) == (not few, not few)

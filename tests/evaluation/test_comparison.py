@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 
 import msgspec
@@ -12,7 +13,7 @@ from logbert_engine.evaluation.detections import Detector, sample_of
 from logbert_engine.evaluation.metrics import evaluate_on
 from logbert_engine.evaluation.page import render_page
 from logbert_engine.evaluation.table import WIDTH, table
-from logbert_engine.evaluation.wording import amount, false_alarms, figure, rate
+from logbert_engine.evaluation.wording import amount, counts, facts, false_alarms, figure, measures, rate
 from logbert_engine.protocol.errors import EvaluationError
 from tests.evaluation.conftest import Draw
 
@@ -150,7 +151,7 @@ def test_the_table_fits_a_terminal_of_100_columns(draw: Draw, sessions: int, wei
     found = compare(sample, detectors, data="a name " * 30, resamples=30, excluded={"unreadable " * 12: 3})
     lines = table(found)
     assert max(map(len, lines)) <= WIDTH == 100
-    assert sum(line.startswith("floor beaten: ") for line in lines) == 1
+    assert sum(line.startswith("floor beaten: ") for line in lines) == 2
     assert any("3 unreadable" in line for line in lines)
 
 
@@ -167,6 +168,63 @@ def test_the_table_shows_the_oracle_apart_and_as_optimistic(draw: Draw) -> None:
     own = found.row("LogBERT").figures
     assert first.split()[1:4] == [figure(own.f1), figure(own.precision), figure(own.recall)]
     assert re.search(r"left out of “unique sequences”: [\d,]+ repeats", "\n".join(lines))
+
+
+def test_the_verdict_is_the_first_after_the_title_and_the_last(draw: Draw) -> None:
+    sample, detectors = draw()
+    expected = Expected(share=0.005, low=0.001, high=0.012, held_out=2400)
+    found = compare(sample, detectors, data="drawn", resamples=30, expected=expected)
+    lines = table(found)
+    assert lines[0] == "Evaluation of LogBERT on drawn"
+    assert lines[1] == "floor beaten: no"
+    assert " ".join(lines[2 : lines.index("")]) == f"{found.sentence} {false_alarms(found)}"
+    assert lines[-2:] == ["floor beaten: no", found.sentence]
+
+
+def test_what_to_mind_of_the_figures_stands_before_them_on_table_page_and_in_json(draw: Draw) -> None:
+    sample, detectors = draw()
+    place = f"/{'long/' * 40}rejected.ndjson"
+    unused = f"2 records could not be used; the first: record 7 of <a.json>: it holds no events. All are in {place}"
+    found = compare(
+        sample,
+        detectors,
+        data="drawn",
+        resamples=30,
+        excluded={"could not be used": 2},
+        unused=unused,
+        not_adapted="not adapted: too few",
+    )
+    plain = msgspec.json.decode(encode(found))
+    assert (plain["data"]["unused"], plain["not_adapted"]) == (unused, "not adapted: too few")
+    lines = table(found)
+    before = " ".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("all sessions"))])
+    for told in (" ".join(before.split()), html.unescape(render_page(found, sample, detectors))):
+        assert "Excluded from every figure: 2 could not be used." in told
+        assert f"mind: {unused}" in told
+        assert "mind: not adapted: too few" in told
+    assert place in lines, "whole, so that it can be copied"
+    assert "<a.json>" not in render_page(found, sample, detectors)
+    quiet = compare(sample, detectors, data="drawn", resamples=30)
+    assert "mind: " not in "\n".join(table(quiet)) + render_page(quiet, sample, detectors)
+
+
+def test_table_and_page_show_the_same_figures(draw: Draw) -> None:
+    sample, detectors = draw(normal_weight=33.6)
+    found = compare(sample, detectors, data="drawn", resamples=30)
+    lines, page = table(found), html.unescape(render_page(found, sample, detectors))
+    named = [line.split() for line in lines if line.startswith("LogBERT")]
+    row = found.row("LogBERT")
+    values, spans = zip(*measures(row), strict=True)
+    assert named[0][1:] == list(values)
+    assert named[1][1:] == [span for span in spans if span]
+    cells = [f"<td>{value}{f'<small>{span}</small>' if span else ''}</td>" for value, span in measures(row)]
+    assert "".join(cells) in page
+    for sessions, weight in counts(row):
+        assert {f"{sessions:,}", weight or f"{sessions:,}"} <= set(named[2])
+        assert (f"<small>{weight} weighted</small>" if weight else f"<td>{sessions:,}</td>") in page
+    assert "; ".join(facts(found.data)) in " ".join(lines)
+    assert " · ".join(facts(found.data)) in page
+    assert "each normal session stands for 33.6" in facts(found.data)
 
 
 def test_figures_are_told_shortly() -> None:

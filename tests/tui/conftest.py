@@ -34,6 +34,9 @@ from logbert_engine.protocol.messages import Resources, Welcome
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.app import LogbertApp
 from logbert_tui.screens.console import ConsoleScreen
+from tests.tui.scored import engine, results, run
+
+__all__ = ["engine", "results", "run"]
 
 RUN_DIR = "/home/ana/runs/checkpoints_transfer"
 STARTED_AT = 1_760_000_000.0

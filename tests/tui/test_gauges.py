@@ -85,6 +85,8 @@ def test_fullness_warns_by_sign_as_well_as_by_colour(gauge, style):
         (figures.duration(187_200), "2 d 04 h"),
         (figures.duration(59.7), "1 m 00 s"),
         (figures.ago(100, 130), "just now"),
+        (figures.moment(0, 30 * 86400)[:10] in ("1969-12-31", "1970-01-01"), True),
+        (len(figures.moment(86400, 86401)), 5),
         (figures.ago(0, 7300), "2 h ago"),
         (figures.home_path("/home/ana/x", "/home/ana"), "~/x"),
         (figures.home_path("/home/anastasia/x", "/home/ana"), "/home/anastasia/x"),

@@ -8,8 +8,8 @@ import pytest
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import CheckpointInfo, InferenceProgress
 from logbert_engine.protocol.results import ResultDetail, ResultRow, ResultsPage, SessionResult
-from logbert_tui.screens.inference import progress_row
 from logbert_tui.screens.inference_form import default_output, make_spec, parse_alarm, parse_inputs
+from logbert_tui.screens.inference_panels import progress_row
 from logbert_tui.screens.session import header_rows
 from logbert_tui.widgets.heat_strip import column_of, heat_bar, heat_columns
 from logbert_tui.widgets.result_rows import result_columns, summary_spans
@@ -109,6 +109,46 @@ def test_results_of_a_budget_say_so_where_others_have_their_threshold() -> None:
     said = "".join(text for row in summary_spans(by_threshold, 200) for text, _ in row)
     assert "threshold 2.00" in said
     assert "budget" not in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_the_interval_of_false_alarms_is_told_in_as_many_words_as_there_is_room_for(width: int) -> None:
+    page = ResultsPage(
+        output="/r.json", total=500, anomalies=2, mean=0, deviation=1, lowest=-1, highest=9, offset=0, rows=[]
+    )
+    by_budget = msgspec.structs.replace(
+        page, budget=0.001, false_alarm_rate=0.0011, false_alarm_span=(0.00021, 0.0036)
+    )
+    rows = ["".join(text for text, _ in row) for row in summary_spans(by_budget, width)]
+    assert all(len(row) <= width for row in rows)
+    assert "≈0.11%" in " ".join(rows)
+    assert "0.021% to 0.36%" in " ".join(rows)
+    assert ("with 95% confidence" in " ".join(rows)) == (width >= 100)
+
+
+def test_what_is_to_be_minded_is_cut_to_its_first_words_where_there_is_no_room() -> None:
+    page = ResultsPage(
+        output="/r.json",
+        total=500,
+        anomalies=2,
+        mean=0,
+        deviation=1,
+        lowest=-1,
+        highest=9,
+        offset=0,
+        rows=[],
+        tails="far out the values of bag do not fall off as assumed: the order is rough",
+        unused="1 file is not read to the end, so sessions are missing; the first: /a.json",
+    )
+    full, brief = (
+        ["".join(text for text, _ in row) for row in summary_spans(page, 120, brief=brief)]
+        for brief in (False, True)
+    )
+    assert full[-2:] == [f" ▲ {words[0].upper()}{words[1:]}" for words in (page.tails, page.unused)]
+    assert brief[-2:] == [
+        " ▲ Far out the values of bag do not fall off as assumed",
+        " ▲ 1 file is not read to the end, so sessions are missing",
+    ]
 
 
 def test_a_session_found_by_budget_is_shown_with_its_p_value() -> None:

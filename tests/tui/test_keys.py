@@ -14,6 +14,7 @@ from logbert_tui.screens.picker import PickerScreen
 from logbert_tui.screens.picker_fields import Form
 from logbert_tui.screens.run import RunScreen
 from logbert_tui.widgets.choice import Choice
+from logbert_tui.widgets.frame import KeyLine
 from logbert_tui.widgets.line_list import LineList
 from logbert_tui.widgets.text_field import TextField
 from logbert_tui.widgets.text_view import TextView
@@ -93,3 +94,12 @@ def test_while_a_field_has_the_focus_no_key_is_offered_that_it_takes_as_text(whe
     assert all(
         name in ("tab", "escape", "f5") or name.startswith("ctrl+") for k in offered for name in k.names
     )
+
+
+@pytest.mark.parametrize("where", ["inference", "session"])
+def test_every_key_that_judges_is_in_the_bar_at_120_columns(where):
+    line = KeyLine(where)
+    (row,) = line.build(120, 1)
+    shown = "".join(text for text, _ in row).rstrip()
+    for words in ("N normal", "A anomaly", "I ignore", "S suppress", "U undo"):
+        assert words in " ".join(shown.split()), shown

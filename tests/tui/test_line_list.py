@@ -7,7 +7,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from logbert_engine.protocol.errors import DataError
+from logbert_engine.protocol.errors import DataError, LogbertError
 from logbert_tui.widgets.cells import clean, fit, width_of
 from logbert_tui.widgets.line_list import LineList
 from logbert_tui.widgets.pages import PAGE_ROWS, Pages
@@ -172,7 +172,7 @@ async def test_pages_are_fetched_once_and_the_oldest_are_let_go() -> None:
 
 
 async def test_a_page_that_cannot_be_had_is_told_in_one_sentence_and_asked_for_again() -> None:
-    told: list[str] = []
+    told: list[LogbertError] = []
     answers = [DataError("results.json was removed: run the inference again."), None]
     waiting = []
 
@@ -186,7 +186,7 @@ async def test_a_page_that_cannot_be_had_is_told_in_one_sentence_and_asked_for_a
     pages.count = 10
     pages.request(0, 10)
     await waiting.pop()
-    assert told == ["results.json was removed: run the inference again."]
+    assert [str(error) for error in told] == ["results.json was removed: run the inference again."]
     pages.request(0, 10)
     await waiting.pop()
     assert pages.get(3) == 3

@@ -9,7 +9,7 @@ from logbert_engine.protocol.locations import program
 from logbert_engine.protocol.messages import InferenceProgress, Resources, Subscribed, Welcome
 from logbert_engine.protocol.runstate import RunState
 from logbert_tui.app import parting_words
-from logbert_tui.state import ConsoleState, Part
+from logbert_tui.state import UNSEEN, ConsoleState, Part
 
 RUN_DIR = "/home/ana/runs/a"
 
@@ -157,6 +157,45 @@ def test_leaving_says_that_training_goes_on_and_how_to_come_back(story):
     state = followed(story())
     state.connected(welcome())
     assert parting_words(state) == f"Training goes on; come back with: {program('logbert-tui')} ~/runs/a"
+
+
+def running(number: int, run_dir: str = RUN_DIR) -> InferenceProgress:
+    return InferenceProgress(id=number, phase="scoring", done=1, total=9, run_dir=run_dir)
+
+
+def test_leaving_says_that_scoring_goes_on_while_the_engine_is_there(story):
+    state = followed(story(end="paused"))
+    state.connected(welcome())
+    state.set_inference(running(3))
+    back = f"{program('logbert-tui')} ~/runs/a --inference"
+    assert parting_words(state) == f"Scoring goes on; come back with: {back}"
+    state.run = followed(story()).run
+    assert parting_words(state) == f"Training and scoring go on; come back with: {back}"
+    state.disconnected("no engine answers")
+    assert "coring" not in parting_words(state)
+
+
+def test_what_is_being_scored_is_that_of_the_run_which_is_followed(story):
+    state = followed(story())
+    assert state.scoring is None
+    for progress in (running(1), running(2), running(3, "/elsewhere")):
+        state.set_inference(progress)
+    assert state.scoring == running(2)
+    state.follow("/elsewhere")
+    assert state.scoring == running(3, "/elsewhere")
+
+
+def test_a_subscription_says_what_is_being_scored_and_so_what_has_ended(story):
+    state = followed(story())
+    for progress in (running(1), running(2), running(3, "/elsewhere")):
+        state.set_inference(progress)
+    state.subscribed(Subscribed(run_dir=RUN_DIR, seq=state.seq, inferences=[running(2), running(4)]))
+    assert {number: (p.state, p.message) for number, p in state.inference.items()} == {
+        1: ("failed", UNSEEN),
+        2: ("running", ""),
+        3: ("running", ""),
+        4: ("running", ""),
+    }
 
 
 def test_leaving_a_run_that_ended_does_not_claim_that_it_trains(story):

@@ -1,30 +1,10 @@
-"""The table of keys: bindings, key bar and help are all made from it, so that they cannot drift apart."""
+"""All keys of all screens. Bindings, key bar, help and palette are made from it (``uses``)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from textual.binding import Binding, BindingType
-
-Where = Literal[
-    "everywhere",
-    "picker",
-    "run",
-    "logs",
-    "inference",
-    "session",
-    "help",
-    "list",
-    "text",
-    "form",
-    "field",
-    "choice",
-    "stop",
-]
-"""``everywhere``: every screen; ``list``, ``text``, ``form``, ``field``, ``choice``: any widget of that kind
-that has the focus, ``field`` being one to type into; ``stop``: the confirmation."""
+from logbert_tui.keys.key import Key, Where
 
 TITLES: dict[Where, str] = {
     "everywhere": "Everywhere",
@@ -42,88 +22,6 @@ TITLES: dict[Where, str] = {
     "stop": "At a question",
 }
 
-
-@dataclass(frozen=True)
-class Key:
-    """One row: what a key does and where.
-
-    Attributes:
-        keys: Names as Textual has them, the first shown, separated by commas.
-        id: Name in a keymap, unique.
-        label: One or two words for the key bar.
-        help: What it does, for the help screen.
-        action: Textual's action.
-        where: The screen or widget that has the binding.
-        bar: Place in the key bar, lower first and longest kept when room is short; 0: not shown there.
-        control: Whether it changes a run, which a read-only console refuses.
-        shown: How the key is written; made from its name when empty.
-    """
-
-    keys: str
-    id: str
-    label: str
-    help: str
-    action: str
-    where: Where
-    bar: int = 0
-    control: bool = False
-    shown: str = ""
-
-    @property
-    def names(self) -> list[str]:
-        """Its keys, as Textual has them."""
-        return self.keys.split(",")
-
-    @property
-    def is_typed(self) -> bool:
-        """Whether a field that has the focus takes the key as text."""
-        return self.names[0] in _TYPED or len(self.names[0]) == 1
-
-    @property
-    def target(self) -> str:
-        """Its action with where to find it, for clicks and the palette."""
-        if self.action.startswith("app."):
-            return self.action
-        return f"{'app' if self.where == 'everywhere' else 'screen'}.{self.action}"
-
-    @property
-    def display(self) -> str:
-        """The first of its keys as people write it."""
-        return self.shown or written(self.names[0])
-
-    @property
-    def every_display(self) -> str:
-        """All of its keys as people write them."""
-        return self.shown or " ".join(written(name) for name in self.names)
-
-
-def written(name: str) -> str:
-    """A key's name as people write it."""
-    return _DISPLAY.get(name, name)
-
-
-_TYPED = {"question_mark", "slash", "space", "left_square_bracket", "right_square_bracket"}
-_DISPLAY = {
-    "question_mark": "?",
-    "escape": "Esc",
-    "enter": "Enter",
-    "slash": "/",
-    "f5": "F5",
-    "tab": "Tab",
-    "space": "Space",
-    "ctrl+s": "^S",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "down": "↓",
-    "up": "↑",
-    "left": "←",
-    "right": "→",
-    "home": "Home",
-    "end": "End",
-    "pagedown": "PgDn",
-    "pageup": "PgUp",
-}
-
 _VERDICTS = (
     ("N", "normal", "Judge it normal, and with it all sessions of the same events."),
     ("A", "anomaly", "Judge it an anomaly, and with it all sessions of the same events."),
@@ -133,11 +31,11 @@ _VERDICTS = (
 
 
 def _judging(where: Where) -> Iterator[Key]:
-    """The keys that judge a session, which two screens have."""
-    for place, (key, verdict, words) in enumerate(_VERDICTS, 30):
+    """The keys that judge a session, which two screens have: first in the bar after those that score or turn over."""
+    for place, (key, verdict, words) in enumerate(_VERDICTS, 15):
         yield Key(key, f"{where}.{verdict}", verdict, words, f"judge('{verdict}')", where, place, True)
     undo = "Take your last verdict back."
-    yield Key("U", f"{where}.take_back", "undo verdict", undo, "take_back_verdict", where, 34, True)
+    yield Key("U", f"{where}.take_back", "undo", undo, "take_back_verdict", where, 19, True)
 
 
 KEYS: tuple[Key, ...] = (
@@ -160,7 +58,7 @@ KEYS: tuple[Key, ...] = (
         "q",
         "detach",
         "detach",
-        "Leave the console. Training goes on; `logbert-tui RUN_DIR` comes back to it.",
+        "Leave the console. Training and scoring go on; `logbert-tui RUN_DIR` comes back to them.",
         "detach",
         "everywhere",
         bar=2,
@@ -335,7 +233,7 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+s,f5", "inference.start", "start", "Score as shown.", "start", "inference", 10, True),
     Key("c", "inference.cancel", "cancel", "Stop the inference that runs.", "cancel", "inference", 11, True),
     Key(
-        "o", "inference.results", "open results", "Choose results to look at.", "results", "inference", bar=20
+        "o", "inference.results", "open results", "Choose results to look at.", "results", "inference", bar=12
     ),
     Key("d", "inference.form", "form", "Go to the form.", "form", "inference", bar=21),
     Key("r", "inference.ranked", "ranked list", "Go to the ranked list.", "ranked", "inference"),
@@ -358,7 +256,7 @@ KEYS: tuple[Key, ...] = (
         "The next surprising event.",
         "surprise(1)",
         "session",
-        bar=12,
+        bar=31,
     ),
     Key(
         "E",
@@ -367,7 +265,7 @@ KEYS: tuple[Key, ...] = (
         "The surprising event before.",
         "surprise(-1)",
         "session",
-        bar=13,
+        bar=32,
     ),
     Key(
         "b",
@@ -376,9 +274,9 @@ KEYS: tuple[Key, ...] = (
         "Lay the session beside the ordinary one that it is most like, and back.",
         "beside",
         "session",
-        bar=14,
+        bar=30,
     ),
-    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=15),
+    Key("y", "session.copy", "copy id", "Copy the session id to the clipboard.", "copy", "session", bar=33),
     *_judging("session"),
     # Texts
     Key("j,down", "text.down", "down", "A line down.", "rows(1)", "text"),
@@ -406,56 +304,3 @@ KEYS: tuple[Key, ...] = (
     Key("y", "stop.yes", "yes", "Do it.", "answer(True)", "stop", 1, True),
     Key("n,escape", "stop.no", "no", "Leave the run as it is.", "answer(False)", "stop", bar=2),
 )
-
-
-def bindings(where: Where) -> list[BindingType]:
-    """Textual's bindings of a screen or a widget.
-
-    The ids and tooltips come along, so that a user's keymap and the palette know them.
-    """
-    return [
-        Binding(
-            key.keys,
-            key.action,
-            key.label,
-            show=bool(key.bar),
-            key_display=key.display,
-            tooltip=key.help,
-            id=key.id,
-        )
-        for key in KEYS
-        if key.where == where
-    ]
-
-
-def key_bar(where: Where, *, typing: bool = False) -> list[Key]:
-    """The keys to show on a screen's bottom line, the most important first.
-
-    A key of every screen gives way to the screen's own, and the way to the screen itself is left out.
-
-    Args:
-        where: The screen.
-        typing: Whether a field to type into has the focus, which takes letters as text: then only the keys of
-            the field and those of the screen that are no text are shown.
-    """
-    if typing:
-        kept = [key for key in KEYS if key.where == "field" or (key.where == where and not key.is_typed)]
-        return sorted((key for key in kept if key.bar), key=lambda key: key.bar)
-    own = [key for key in KEYS if key.where == where]
-    taken = {name for key in own for name in key.names}
-    common = [
-        key
-        for key in KEYS
-        if key.where == "everywhere" and key.names[0] not in taken and key.action != f"show('{where}')"
-    ]
-    return sorted((key for key in own + common if key.bar), key=lambda key: key.bar)
-
-
-def help_rows() -> list[tuple[str, list[Key]]]:
-    """The whole table in groups, for the help screen."""
-    groups = []
-    for where, title in TITLES.items():
-        rows = [key for key in KEYS if key.where == where]
-        if rows:
-            groups.append((title, rows))
-    return groups
