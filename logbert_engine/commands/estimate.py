@@ -33,20 +33,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Estimate and print."""
     from logbert_engine.data.inspect import inspect
     from logbert_engine.estimates.asking import all_presets, asked_machine, estimates_of
-    from logbert_engine.protocol.errors import PresetError
+    from logbert_engine.protocol.errors import LogbertError, PresetError
     from logbert_engine.protocol.estimates import EstimateQuery
     from logbert_engine.protocol.locations import given_path
 
     spec = spec_of(arguments)
     data = inspect(given_path(arguments.data, "--data")) if arguments.data else None
-    machine, problem = asked_machine()
-    if problem:
-        print(f"estimated without torch's answer: {problem}", file=sys.stderr)
+    if arguments.measure and arguments.all:
+        raise LogbertError(
+            "--measure takes one preset at a time; leave --all out, and name it with --preset."
+        )
+    machine = asked_machine()
     if arguments.measure:
         machine = _measure(spec, data, machine)
     presets = all_presets() if arguments.all else [arguments.preset or USUAL]
     found = estimates_of(EstimateQuery(spec=spec, presets=presets, data=data), machine)
-    if not arguments.all and found.problems:
+    if not found.estimates:
         raise PresetError(next(iter(found.problems.values())))
     if arguments.json:
         import msgspec

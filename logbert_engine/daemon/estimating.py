@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +24,7 @@ class Estimating:
     """What this engine knows of its machine, and the measurement under way."""
 
     def __init__(self) -> None:
-        self._asked: asyncio.Task[tuple[Machine, str]] | None = None
+        self._asked: asyncio.Task[Machine] | None = None
         self._measurement: Measurement | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_id = 0
@@ -32,10 +33,10 @@ class Estimating:
         """This machine now. The first call waits for what torch says of it, which takes some seconds once."""
         from logbert_engine.estimates.asking import asked_machine, this_machine
 
-        if self._asked is None:
+        if self._asked is None or (self._asked.done() and self._asked.exception() is not None):
             self._asked = asyncio.create_task(asyncio.to_thread(asked_machine))
-        await asyncio.shield(self._asked)
-        return await asyncio.to_thread(this_machine)
+        problem = (await asyncio.shield(self._asked)).problem
+        return replace(await asyncio.to_thread(this_machine), problem=problem)
 
     async def measure(self, client: Connection, query: MeasureQuery) -> MeasureRef:
         """Start a measurement; how far it is goes to the client.

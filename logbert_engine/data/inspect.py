@@ -19,6 +19,7 @@ from logbert_engine.protocol.messages import DataSummary
 _MOST_SESSIONS = 2000
 _LONGEST_LOOK = 0.5
 """Seconds."""
+_SHARES = (np.arange(40) + 0.5) / 40
 
 
 def inspect(path: Path) -> DataSummary:
@@ -39,6 +40,7 @@ def inspect(path: Path) -> DataSummary:
     for session in peeked:
         events.update(session.events)
     sequences = [tuple(session.events) for session in peeked]
+    unlike = [len(sequence) for sequence in set(sequences)]
     in_first = len(peeked) if share >= 1.0 else len(peeked) / share
     return DataSummary(
         path=str(path),
@@ -51,10 +53,12 @@ def inspect(path: Path) -> DataSummary:
         peeked_sessions=len(peeked),
         peeked_all=share >= 1.0,
         distinct_events=len(events),
-        peeked_distinct=len(set(sequences)),
+        peeked_distinct=len(unlike),
         peeked_distinct_half=len(set(sequences[: len(sequences) // 2])),
         median_length=int(np.median(lengths)) if lengths else 0,
         mean_length=round(float(np.mean(lengths)), 1) if lengths else 0.0,
+        distinct_mean_length=round(float(np.mean(unlike)), 1) if unlike else 0.0,
+        distinct_lengths=[int(n) for n in np.quantile(unlike, _SHARES, method="nearest")] if unlike else [],
         longest=max(lengths, default=0),
         services=dict(Counter(session.service for session in peeked if session.service).most_common()),
         labelled=sum(session.label is not None for session in peeked),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from logbert_engine.estimates.advice import advice
-from logbert_engine.estimates.duration import micro_seconds, update_seconds
 from logbert_engine.estimates.estimate import as_built, estimate
 from logbert_engine.estimates.learned import Measured, learned_on, model_key
 from logbert_engine.estimates.machine import Machine, place_of
-from logbert_engine.estimates.memory import Load
+from logbert_engine.estimates.pace import computed_seconds
+from logbert_engine.estimates.setting import Setting
 from logbert_engine.estimates.trying import Trial, TrialError, TrialSpec
 from logbert_engine.estimates.work import work_of
 from logbert_engine.hardware.probe import probe
@@ -40,22 +42,26 @@ def this_machine(hardware: Hardware | None = None) -> Machine:
     """
     hardware = hardware or probe(Path.home())
     answer = remembered(key_of(hardware))
+    learned = learned_on(hardware)
+    if answer is None:
+        return Machine(hardware, learned)
+    works = [device for device in answer.devices if not device.problem]
     matmul: dict[tuple[str, str], float] = {}
-    for device in answer.devices if answer is not None else []:
+    for device in works:
         for precision, rate in device.flops.items():
             matmul.setdefault((device.kind, precision), rate)
-    return Machine(hardware=hardware, learned=learned_on(hardware), matmul=matmul)
+    return Machine(hardware, learned, matmul, Counter(device.kind for device in works))
 
 
-def asked_machine() -> tuple[Machine, str]:
-    """The same, with what torch says, which takes some seconds the first time; and why it did not, or nothing."""
+def asked_machine() -> Machine:
+    """The same, with what torch says, which takes some seconds the first time."""
     hardware, problem = probe(Path.home()), ""
     if remembered(key_of(hardware)) is None:
         try:
             ask_torch(hardware)
         except DeviceError as error:
             problem = str(error)
-    return this_machine(hardware), problem
+    return replace(this_machine(hardware), problem=problem)
 
 
 def estimates_of(query: EstimateQuery, machine: Machine) -> Estimates:
@@ -157,12 +163,13 @@ class Measurement:
         finally:
             trial.close()
         place = place_of(config, self._machine)
-        assert place is not None
+        assert not isinstance(place, str)
         shape = shape_of(config.model, work.events)
-        expected = 0.0
+        expected, rate = 0.0, 0.0
         if place.speed is not None:
-            load = Load(place.kind, place.precision, guess.micro_batch, work.tokens)
-            expected = micro_seconds(shape, load, place.speed) + update_seconds(shape, place.speed)
+            setting = Setting(work, shape, place, self._machine)
+            expected = sum(computed_seconds(setting, guess.micro_batch, work.tokens, place.speed))
+            rate = place.speed.matmul
         learned = self._machine.learned.with_(
             Measured(
                 model=model_key(shape),
@@ -173,6 +180,8 @@ class Measurement:
                 micro_s=result.micro_s,
                 update_s=result.update_s,
                 expected_s=expected,
+                rate=rate,
+                rows=shape.rows,
                 spread=result.spread,
                 longest=work.longest,
                 peak_mb=result.peak_mb,
@@ -181,7 +190,7 @@ class Measurement:
                 at=datetime.now().isoformat(timespec="seconds"),
             )
         )
-        return Machine(self._machine.hardware, learned, self._machine.matmul)
+        return replace(self._machine, learned=learned)
 
     def cancel(self) -> None:
         """End it. May be called from another thread, at any time."""

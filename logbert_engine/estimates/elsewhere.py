@@ -1,88 +1,68 @@
-"""The same run on the machine that its preset was written for: what it would take and cost there."""
+"""The machine that a preset was written for, as far as it is known, and what the documents count on there."""
 
 from __future__ import annotations
 
-from logbert_engine.estimates.duration import flop_per_token, micro_seconds, update_seconds
-from logbert_engine.estimates.machine import Precision
-from logbert_engine.estimates.memory import Load, parts_of
-from logbert_engine.estimates.rates import TERA, nominal, speed_of
-from logbert_engine.estimates.verdict import smaller
-from logbert_engine.estimates.work import Work
-from logbert_engine.presets.shape import Shape
-from logbert_engine.presets.types import Hardware, RunConfig
-from logbert_engine.protocol.estimates import Elsewhere, Figure
-
-_KEPT_MB = 500.0
-"""Of a device's memory, what drivers and libraries take."""
-_EXCHANGE = 1.1
-"""Longer that a step takes where several devices exchange gradients."""
+from logbert_engine.estimates.duration import flop_per_token
+from logbert_engine.estimates.learned import Learned
+from logbert_engine.estimates.machine import Machine
+from logbert_engine.estimates.rates import TERA, nominal
+from logbert_engine.presets.shape import shape_of
+from logbert_engine.presets.types import Hardware as Wanted
+from logbert_engine.presets.types import RunConfig
+from logbert_engine.protocol.estimates import Estimate
+from logbert_engine.protocol.messages import Accelerator, Hardware
 
 
-def elsewhere(config: RunConfig, work: Work, shape: Shape, batch: int) -> Elsewhere | None:
-    """What a run takes on the machine that its preset names; None where it names no GPU."""
-    there = config.hardware
-    chip = nominal(there.gpu, there.gpu_cores)
-    if not there.gpu or chip is None:
+def machine_of(wanted: Wanted) -> Machine | None:
+    """The machine that a preset names, with nothing else at work on it; None where it names no GPU that is known."""
+    chip = nominal(wanted.gpu, wanted.gpu_cores)
+    kind = wanted.devices[0]
+    if not wanted.gpu or chip is None or kind == "cpu":
         return None
-    kind = there.devices[0]
-    precision: Precision = "fp32" if kind == "mps" else "fp16" if chip.short > chip.full else "fp32"
-    speed = speed_of(kind, there.gpu, precision, there.gpu_cores)
-    assert speed is not None
-    micro = _largest(config, shape, work, batch, there)
-    load = Load(kind, precision, max(1, micro), work.tokens)
-    steps = -(-batch // (load.micro_batch * there.gpus))
-    step_s = steps * micro_seconds(shape, load, speed) + update_seconds(shape, speed)
-    step_s *= _EXCHANGE if there.gpus > 1 else 1.0
-    rate = Figure(
-        value=1 / step_s, low=1 / (step_s * speed.range), high=speed.range / step_s, origin="computed"
+    memory_mb = 1024 * (wanted.gpu_memory_gb or wanted.memory_gb or 0.0)
+    gpu = Accelerator(
+        kind=kind,
+        name=wanted.gpu,
+        memory_mb=memory_mb,
+        unified_memory=kind == "mps",
+        cores=wanted.gpu_cores,
+        bf16=chip.has_bf16,
     )
-    total = sum(stage.steps * stage.batch for stage in work.stages) / batch * step_s
-    seconds = _range(total, speed.range) if work.stages else None
-    cost = None
-    if seconds is not None and there.price_per_hour is not None:
-        cost = _range(total / 3600 * there.price_per_hour, speed.range)
-    return Elsewhere(
-        machine=there.label,
-        seconds=seconds,
-        cost=cost,
-        price=there.price,
-        steps_per_s=rate,
-        fits=micro > 0,
-        words=_claim(config, shape, work, batch, speed.matmul * there.gpus, rate),
+    hardware = Hardware(
+        host=wanted.label,
+        system="",
+        processor="",
+        cores=1,
+        threads=1,
+        memory_mb=1024 * (wanted.memory_gb or 0.0),
+        memory_available_mb=max(memory_mb, 1024 * (wanted.memory_gb or 0.0)),
+        disk_free_mb=0.0,
+        accelerators=[gpu] * wanted.gpus,
     )
+    return Machine(hardware, Learned(None))
 
 
-def _largest(config: RunConfig, shape: Shape, work: Work, batch: int, there: Hardware) -> int:
-    """The micro-batch, halved until it fits; 0 where none does."""
-    if there.gpu_memory_gb is None:
-        return batch
-    kind = there.devices[0]
-    room = there.gpu_memory_gb * 1024 - _KEPT_MB
-    begin = min(config.training.micro_batch or batch, -(-batch // there.gpus))
-    for micro in (begin, *smaller(batch, begin)):
-        load = Load(kind, "fp32" if kind == "mps" else "fp16", micro, work.longest)
-        if sum(parts_of(shape, load).values()) <= room:
-            return micro
-    return 0
+def beyond_reach(config: RunConfig, found: Estimate, machine: Machine) -> str:
+    """About the rate that the documents count on; empty where it can be reached, or there is none.
 
-
-def _claim(config: RunConfig, shape: Shape, work: Work, batch: int, matmul: float, rate: Figure) -> str:
-    """About the rate that the documents count on; empty where it can be reached, or there is none."""
-    claimed = config.documented_steps_per_s
-    if claimed is None:
+    Args:
+        config: of the run.
+        found: what it takes on the machine that its preset was written for.
+        machine: that one.
+    """
+    claimed, gpu = config.documented_rate, machine.hardware.accelerators[0]
+    chip = nominal(gpu.name, gpu.cores)
+    if claimed is None or found.step_s is None or chip is None:
         return ""
-    tokens = batch * work.tokens
-    flop = flop_per_token(shape, work.tokens) * tokens
-    low, high = claimed
-    if low <= rate.high:
+    low, high = claimed.steps_per_s
+    flop = flop_per_token(shape_of(config.model), found.tokens) * claimed.tokens
+    rates = [found.tokens_per_step / (claimed.tokens * s) for s in (found.step_s.high, found.step_s.low)]
+    if low <= rates[1]:
         return ""
+    most = max(chip.short, chip.full) * len(machine.hardware.accelerators)
     return (
-        f"The documents count on {low:g}–{high:g} steps/s of {tokens:,} tokens. That cannot be reached: a step is "
-        f"{flop:.1e} FLOP, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {config.hardware.gpu} does "
-        f"{matmul / TERA:,.0f} at most. What it can do is {rate.low:.3f} to {rate.high:.3f} steps/s, a step in "
-        f"{1 / rate.high:,.0f} to {1 / rate.low:,.0f} s."
+        f"The documents count on {low:g}–{high:g} steps/s of {claimed.tokens:,} tokens. That cannot be reached: such "
+        f"a step is {flop:.1e} FLOP, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {gpu.name} does "
+        f"{most:,.0f} at most. What it can do is {rates[0]:.3f} to {rates[1]:.3f} steps/s, one in "
+        f"{1 / rates[1]:,.0f} to {1 / rates[0]:,.0f} s."
     )
-
-
-def _range(value: float, off: float) -> Figure:
-    return Figure(value=value, low=value / off, high=value * off, origin="computed")

@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
 import msgspec
 
-from logbert_engine.estimates.duration import (
-    flop_per_token,
-    micro_seconds,
-    scoring_seconds,
-    update_seconds,
-)
-from logbert_engine.estimates.elsewhere import elsewhere
-from logbert_engine.estimates.learned import Measured
-from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB, Machine, Place, place_of
-from logbert_engine.estimates.memory import MB, Load, parts_of, settled
-from logbert_engine.estimates.rates import Speed
+from logbert_engine.estimates.duration import flop_per_token
+from logbert_engine.estimates.elsewhere import beyond_reach, machine_of
+from logbert_engine.estimates.machine import Machine, Place, place_of
+from logbert_engine.estimates.pace import stage_estimate, step_seconds
+from logbert_engine.estimates.peak import memory, memory_parts
+from logbert_engine.estimates.setting import Setting
 from logbert_engine.estimates.verdict import judge, smaller
-from logbert_engine.estimates.work import StageWork, Work, work_of
+from logbert_engine.estimates.work import Work, work_of
 from logbert_engine.presets.batching import batch_for, micro_batch_for, within_tokens
 from logbert_engine.presets.pretrained import with_its_sizes
-from logbert_engine.presets.shape import Shape, shape_of
+from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Decoder, RunConfig
-from logbert_engine.protocol.estimates import Estimate, Figure, Origin, StageEstimate, Verdict
-from logbert_engine.protocol.expectation import together
+from logbert_engine.protocol.estimates import Elsewhere, Estimate, Verdict
+from logbert_engine.protocol.expectation import Figure, together
 from logbert_engine.protocol.messages import DataSummary
-
-MEMORY_RANGE = 0.15
-"""By how much of itself computed memory may be off."""
-NEAR = 1.25
-"""By which factor time may be off where the same model was measured at other sizes."""
-CALIBRATED = 1.5
-"""By which where other models were measured on the device."""
-_FP16_ROUND = 1.06
-"""That a GPU's caching allocator takes above what it was asked for."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run on a device."""
-
-    config: RunConfig
-    work: Work
-    shape: Shape
-    place: Place
-    machine: Machine
-
-    def load(self, micro_batch: int, tokens: int, *, accumulates: bool) -> Load:
-        return Load(self.place.kind, self.place.precision, micro_batch, tokens, accumulates)
 
 
 def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = None) -> Estimate:
-    """What a run will take on a machine.
+    """What a run will take on a machine, and on the one that its preset was written for.
 
     Args:
         config: of the run.
@@ -63,7 +34,9 @@ def estimate(config: RunConfig, machine: Machine, data: DataSummary | None = Non
     Raises:
         PresetError: the stages do not hold.
     """
-    return estimate_work(config, work_of(as_built(config)[0], data), machine)
+    work = work_of(as_built(config)[0], data)
+    found = estimate_work(config, work, machine)
+    return msgspec.structs.replace(found, elsewhere=_elsewhere(config, work))
 
 
 def estimate_work(config: RunConfig, work: Work, machine: Machine, *, as_set: bool = False) -> Estimate:
@@ -77,23 +50,16 @@ def estimate_work(config: RunConfig, work: Work, machine: Machine, *, as_set: bo
     """
     config, unknown = as_built(config)
     shape = shape_of(config.model, work.events)
-    place = place_of(config, machine)
+    found = place_of(config, machine)
+    refused = found if isinstance(found, str) else ""
+    place = _nowhere(config) if isinstance(found, str) else found
+    setting = Setting(work, shape, place, machine)
     batch, micro_batch = _batches(config, work, place)
-    tokens_per_step = float(batch * work.tokens)
-    per_token = flop_per_token(shape, work.tokens)
-    there = elsewhere(config, work, shape, batch)
-    if place is None:
-        verdict = Verdict(
-            fit="no device",
-            words=f"needs {config.device}, which this machine does not have; --device auto takes what there is",
-        )
-        place = Place(config.device, "", 1, "fp32", 0.0, None) if config.device != "auto" else None
-        assert place is not None
-        run = _Run(config, work, shape, place, machine)
+    if refused:
+        verdict = Verdict(fit="no device", words=refused)
     else:
-        run = _Run(config, work, shape, place, machine)
         verdict = judge(
-            lambda micro, again: _memory(run, batch, micro, again).value,
+            lambda micro, again: memory(setting, batch, micro, again).value,
             [micro_batch, *smaller(_divided(config), micro_batch)],
             shape.checkpointing,
             place.room_mb,
@@ -103,10 +69,14 @@ def estimate_work(config: RunConfig, work: Work, machine: Machine, *, as_set: bo
     micro, again = micro_batch, shape.checkpointing
     if not as_set:
         micro, again = verdict.micro_batch or micro, verdict.checkpointing or again
-    fitted = replace(run, shape=replace(shape, checkpointing=again))
-    step = _step(fitted, batch, micro)
-    stages = [_stage(fitted, stage, step) for stage in work.stages]
-    times = [stage.seconds for stage in stages if stage.seconds is not None]
+    fitted = setting.recomputing(again)
+    runs = as_set or verdict.fit in ("fits", "adjusted")
+    stages = [stage_estimate(fitted, stage, micro) for stage in work.stages]
+    if not runs:
+        stages = [msgspec.structs.replace(stage, seconds=None) for stage in stages]
+    per_token, tokens_per_step = flop_per_token(shape, work.tokens), float(batch * work.tokens)
+    assumed = [*work.assumed, *([unknown] if unknown else [])]
+    assumed += [f"torch did not answer: {machine.problem}"] if machine.problem else []
     return Estimate(
         preset=config.preset,
         parameters=shape.parameters,
@@ -122,19 +92,55 @@ def estimate_work(config: RunConfig, work: Work, machine: Machine, *, as_set: bo
         tokens_per_step=tokens_per_step,
         flop_per_token=per_token,
         flop_per_step=per_token * tokens_per_step,
-        memory=_memory(run, batch, micro_batch, shape.checkpointing),
-        memory_parts=_memory_parts(run, batch, micro_batch, shape.checkpointing),
-        fitted=_memory(run, batch, micro, verdict.checkpointing) if verdict.fit == "adjusted" else None,
+        memory=memory(setting, batch, micro_batch, shape.checkpointing),
+        memory_parts=memory_parts(setting, batch, micro_batch, shape.checkpointing),
+        fitted=memory(setting, batch, micro, again) if verdict.fit == "adjusted" else None,
         room_mb=place.room_mb,
         budget_mb=config.memory.max_mb,
-        step_s=step,
+        step_s=step_seconds(fitted, batch, micro) if runs else None,
         stages=stages,
-        seconds=together(times),
+        seconds=together([stage.seconds for stage in stages if stage.seconds is not None]),
         verdict=verdict,
-        elsewhere=there,
         documented=config.documented,
-        assumed=[*work.assumed, *([unknown] if unknown else [])],
+        assumed=assumed,
     )
+
+
+def _elsewhere(config: RunConfig, work: Work) -> Elsewhere | None:
+    """The same on the machine that the preset names; None where it names no GPU that is known."""
+    there = config.hardware
+    machine = machine_of(there)
+    if machine is None:
+        return None
+    kind, count = there.devices[0], there.gpus
+    settings = {"device": kind, "workers": msgspec.structs.replace(config.workers, nproc=count)}
+    found = estimate_work(msgspec.structs.replace(config, **settings), work, machine)
+    step, whole, cost = found.step_s, found.seconds, None
+    if whole is not None and there.price_per_hour is not None:
+        cost = _times(whole, there.price_per_hour / 3600)
+    return Elsewhere(
+        machine=there.label,
+        seconds=whole,
+        cost=cost,
+        price=there.price,
+        steps_per_s=None
+        if step is None
+        else Figure(value=1 / step.value, low=1 / step.high, high=1 / step.low, origin="computed"),
+        fits=found.verdict.fit in ("fits", "adjusted"),
+        words=beyond_reach(config, found, machine),
+    )
+
+
+def _times(figure: Figure, factor: float) -> Figure:
+    return Figure(
+        value=figure.value * factor, low=figure.low * factor, high=figure.high * factor, origin=figure.origin
+    )
+
+
+def _nowhere(config: RunConfig) -> Place:
+    """Stands for a device that is not there, for what does not depend on it."""
+    kind, precision = config.device if config.device != "auto" else "cpu", config.training.precision
+    return Place(kind, "", 1, precision if precision != "auto" else "fp32", 0.0, None)
 
 
 def as_built(config: RunConfig) -> tuple[RunConfig, str]:
@@ -145,14 +151,13 @@ def as_built(config: RunConfig) -> tuple[RunConfig, str]:
     return msgspec.structs.replace(config, model=model), unknown
 
 
-def _batches(config: RunConfig, work: Work, place: Place | None) -> tuple[int, int]:
+def _batches(config: RunConfig, work: Work, place: Place) -> tuple[int, int]:
     """Sessions of a step of the last stage, and on a device at once."""
     ratio, training = config.stages.max_ratio, config.training
     batch = within_tokens(training, batch_for(training, ratio), work.tokens)
     if work.stages:
         ratio, batch = work.stages[-1].ratio, work.stages[-1].batch
-    count = place.count if place is not None else 1
-    return batch, min(-(-batch // count), micro_batch_for(training, ratio))
+    return batch, min(-(-batch // place.count), micro_batch_for(training, ratio))
 
 
 def _where(place: Place) -> str:
@@ -160,122 +165,10 @@ def _where(place: Place) -> str:
     return f"in memory ({gb})" if place.kind == "cpu" else f"on {place.name} ({gb})"
 
 
-# Memory
-
-
-def _memory_parts(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> dict[str, float]:
-    """MB by part."""
-    shape = replace(run.shape, checkpointing=checkpointing)
-    load = run.load(micro_batch, run.work.longest, accumulates=batch > micro_batch * run.place.count)
-    parts = parts_of(shape, load)
-    if run.place.kind == "cpu":
-        parts["allocator"] = settled(shape, load)
-        parts["libraries"] = run.machine.learned.empty_mb() or EMPTY_MB
-        parts["data"] = _data_mb(run)
-    else:
-        parts["allocator"] = (_FP16_ROUND - 1) * sum(parts.values())
-        parts["libraries"] = CONTEXT_MB if run.place.kind == "cuda" else EMPTY_MB
-    return parts
-
-
-def _data_mb(run: _Run) -> float:
-    """MB of the store and what is computed from it, where the device's memory holds that too."""
-    of_session = 4.0 * run.work.tokens + 60.0
-    return run.work.sessions * of_session / MB if run.place.kind == "cpu" else 0.0
-
-
-def _memory(run: _Run, batch: int, micro_batch: int, checkpointing: bool) -> Figure:
-    """MB at the peak."""
-    computed = sum(_memory_parts(run, batch, micro_batch, checkpointing).values())
-    shape, place = replace(run.shape, checkpointing=checkpointing), run.place
-    known = run.machine.learned.exact(
-        shape, place.kind, place.precision, micro_batch, run.work.tokens, place.count
-    )
-    accumulates = batch > micro_batch * place.count
-    same = known is not None and (known.longest, known.accumulates) == (run.work.longest, accumulates)
-    if known is not None and known.peak_mb is not None and same:
-        peak = known.peak_mb + _data_mb(run)
-        return Figure(value=peak, low=peak * 0.95, high=peak * 1.1, origin="measured")
-    return Figure(
-        value=computed,
-        low=computed * (1 - MEMORY_RANGE),
-        high=computed * (1 + MEMORY_RANGE),
-        origin="computed",
-    )
-
-
-# Time
-
-
-def _computed(run: _Run, micro_batch: int, tokens: int, speed: Speed) -> tuple[float, float]:
-    """Seconds of a micro-batch and of an update."""
-    load = run.load(micro_batch, tokens, accumulates=False)
-    return micro_seconds(run.shape, load, speed), update_seconds(run.shape, speed)
-
-
-def _step(run: _Run, batch: int, micro_batch: int) -> Figure | None:
-    """Seconds of an optimizer step; None where nothing is known of the device."""
-    speed, place, learned = run.place.speed, run.place, run.machine.learned
-    micro_batches = -(-batch // (micro_batch * place.count))
-    known = learned.exact(run.shape, place.kind, place.precision, micro_batch, run.work.tokens, place.count)
-    if known is not None:
-        seconds = micro_batches * known.micro_s + known.update_s
-        off = 1 + max(0.1, known.spread)
-        return Figure(value=seconds, low=seconds / off, high=seconds * off, origin="measured")
-    if speed is None:
-        return None
-    micro_s, update_s = _computed(run, micro_batch, run.work.tokens, speed)
-    seconds = micro_batches * micro_s + update_s
-    origin: Origin = "computed"
-    factor, off = 1.0, speed.range
-
-    def of(m: Measured) -> float:
-        return sum(_computed(run, m.micro_batch, m.tokens, speed))
-
-    near = learned.near(run.shape, place.kind, place.precision, micro_s + update_s, of, place.count)
-    if near is None and place.count > 1:
-        seconds *= 1.1  # gradients are exchanged
-    if near is not None:
-        factor, off, origin = (near.micro_s + near.update_s) / of(near), NEAR, "measured"
-    elif (ratio := learned.ratio(place.kind, place.precision)) is not None:
-        factor, off, origin = ratio, CALIBRATED, "calibrated"
-    seconds *= factor
-    return Figure(value=seconds, low=seconds / off, high=seconds * off, origin=origin)
-
-
-def _stage(run: _Run, stage: StageWork, step: Figure | None) -> StageEstimate:
-    seconds, end = None, _end(run)
-    if step is not None:
-        per_session = step.value / max(1, run.work.stages[-1].batch)
-        training = stage.steps * stage.batch * per_session
-        whole = training + stage.epochs * end
-        seconds = Figure(
-            value=whole,
-            low=whole * step.low / step.value,
-            high=whole * step.high / step.value,
-            origin=step.origin,
-        )
-    return StageEstimate(
-        ratio=stage.ratio, sessions=stage.sessions, steps=stage.steps, seconds=seconds, end_s=end
-    )
-
-
-def _end(run: _Run) -> float:
-    """Seconds of an epoch's end."""
-    place, tokens = run.place, run.work.validation
-    known = run.machine.learned.ends(run.shape, place.kind, place.precision)
-    if known is not None and known.check_s is not None:
-        return known.check_s * tokens + (known.write_s or 0.0)
-    if place.speed is None or not tokens:
-        return 0.0
-    load = run.load(16, run.work.tokens, accumulates=False)
-    return scoring_seconds(run.shape, load, place.speed, tokens)
-
-
 def _divided(config: RunConfig) -> int:
     """What the micro-batch has to divide."""
-    batches = [batch for _, batch in config.training.batch_by_ratio] or [config.training.batch]
-    return math.gcd(*batches)
+    training = config.training
+    return math.gcd(training.batch, *(batch for _, batch in training.batch_by_ratio))
 
 
 def _settings(config: RunConfig, verdict: Verdict, micro_batch: int) -> list[str]:

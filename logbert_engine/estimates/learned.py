@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
 import statistics
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of an update; 0 where it is part of ``micro_s``."""
     expected_s: float
     """What was computed for ``micro_s`` + ``update_s`` from the device's rate alone."""
+    rate: float = 0.0
+    """That rate, FLOP/s of matrix products."""
+    rows: int = 0
+    """Of the embedding."""
     spread: float
     """Interquartile range as a share of the median; of a stage how far off its mean may be."""
     longest: int = 0
@@ -114,19 +119,29 @@ class Learned:
         found = self._of(shape, device, precision, devices)
         return min(found, key=lambda m: abs(math.log(of(m) / work)), default=None)
 
-    def ratio(self, device: str, precision: str) -> float | None:
-        """How many times longer models took than was computed, in the geometric mean; None where none was."""
+    def ratio(self, device: str, precision: str, rate: float) -> float | None:
+        """How many times longer models took than was computed, in the geometric mean; None where none was.
+
+        Args:
+            device: its kind.
+            precision: of training.
+            rate: that is computed with now; what was compared with another tells nothing.
+        """
         latest = {
-            m.model: m for m in self.measured if (m.device, m.precision, m.devices) == (device, precision, 1)
+            m.model: m
+            for m in self.measured
+            if (m.device, m.precision, m.devices) == (device, precision, 1)
+            and abs(m.rate - rate) <= _LIKE * rate
         }
         logs = [
             math.log((m.micro_s + m.update_s) / m.expected_s) for m in latest.values() if m.expected_s > 0
         ]
         return math.exp(statistics.fmean(logs)) if logs else None
 
-    def empty_mb(self) -> float | None:
-        """Memory of a process without a model; None where it was not measured."""
-        return next((m.empty_mb for m in reversed(self.measured) if m.empty_mb is not None), None)
+    def empty_mb(self, device: str) -> float | None:
+        """Memory of a process that has a device and no model; None where it was not measured."""
+        found = [m.empty_mb for m in self.measured if m.device == device and m.empty_mb is not None]
+        return found[-1] if found else None
 
     def ends(self, shape: Shape, device: str, precision: str) -> Measured | None:
         """The latest measurement that tells of an epoch's end; None where there is none."""
@@ -143,28 +158,45 @@ class Learned:
         return [m for m in self.measured if (m.model, m.device, m.precision, m.devices) == wanted]
 
     def with_(self, measured: Measured) -> Learned:
-        """With one more, written down where that can be done."""
-        others = [m for m in self.measured if _sizes(m) != _sizes(measured)]
-        kept = (*others, measured)[-_MOST:]
-        if self.path is not None:
-            with suppress(OSError, StorageError):  # it is measured again
-                write_file(self.path, msgspec.json.encode(_File(measured=list(kept))))
-        return Learned(self.path, kept)
+        """With one more, written down beside what others have written there since, where that can be done."""
+        if self.path is None:
+            return Learned(None, _joined(self.measured, measured))
+        with suppress(OSError, StorageError), _alone(self.path):  # what cannot be kept is measured again
+            kept = Learned(self.path, _joined(_kept(self.path), measured))
+            write_file(self.path, msgspec.json.encode(_File(measured=list(kept.measured))))
+            return kept
+        return Learned(self.path, _joined(self.measured, measured))
 
 
-def _sizes(m: Measured) -> tuple[str, str, str, int, int, int]:
+def _joined(kept: Iterable[Measured], measured: Measured) -> tuple[Measured, ...]:
+    return (*(m for m in kept if _sizes(m) != _sizes(measured)), measured)[-_MOST:]
+
+
+def _sizes(m: Measured) -> tuple[object, ...]:
     """What a later measurement replaces an earlier one by."""
-    return m.model, m.device, m.precision, m.devices, m.micro_batch, m.tokens
+    return m.model, m.device, m.precision, m.devices, m.micro_batch, m.tokens, m.longest, m.accumulates
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While no other process changes the file."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _kept(path: Path) -> tuple[Measured, ...]:
+    """What a file holds; nothing where it is not there, or damaged."""
+    try:
+        return tuple(msgspec.json.decode(path.read_bytes(), type=_File).measured)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
 
 
 def learned_on(hardware: Hardware) -> Learned:
-    """What is kept of a machine; nothing where the file is not there, or damaged."""
+    """What is kept of a machine."""
     path = _path(hardware)
-    try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_File)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Learned(path)
-    return Learned(path, tuple(kept.measured))
+    return Learned(path, _kept(path))
 
 
 def _path(hardware: Hardware) -> Path:

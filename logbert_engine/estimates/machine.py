@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from logbert_engine.estimates.learned import Learned
@@ -26,8 +26,12 @@ class Machine:
 
     hardware: Hardware
     learned: Learned
-    matmul: Mapping[tuple[str, str], float]
+    matmul: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """FLOP/s of matrix products by kind of device and precision, where they were measured."""
+    usable: Mapping[str, int] | None = None
+    """Devices that torch can compute on, by kind; None where it was not asked."""
+    problem: str = ""
+    """Why torch did not answer."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Place:
     kind: Kind
     name: str
     count: int
-    """That train together."""
+    """Processes that train together, each with a device; on a processor they share it and its memory."""
     precision: Precision
     room_mb: float
     """Memory of each that can be taken now."""
@@ -45,38 +49,51 @@ class Place:
     """None where nothing is known of it."""
 
 
-def place_of(config: RunConfig, machine: Machine) -> Place | None:
-    """Where a run would train; None where the device that it asks for is not there."""
+def place_of(config: RunConfig, machine: Machine) -> Place | str:
+    """Where a run would train; where training would refuse it, why and how to mend that."""
     hardware = machine.hardware
-    gpus = {kind: [gpu for gpu in hardware.accelerators if gpu.kind == kind] for kind in ("cuda", "mps")}
+    gpus = {kind: _usable(kind, machine) for kind in ("cuda", "mps")}
     kind: Kind
     if config.device == "auto":
         kind = "cuda" if gpus["cuda"] else "mps" if gpus["mps"] else "cpu"
     else:
         kind = config.device
     if kind != "cpu" and not gpus[kind]:
-        return None
-    precision = _precision(config, kind, gpus.get(kind, []))
+        return f"needs {kind}, which this machine does not have; --device auto takes what there is"
+    of_kind = gpus.get(kind, [])
+    precision = _precision(config, kind, of_kind)
+    if precision == "fp16" and kind == "cpu":
+        return "trains in fp16, which is for GPUs; --set training.precision=auto takes what the device has"
+    if precision == "bf16" and kind == "cuda" and of_kind[0].bf16 is False:
+        return f"trains in bf16, which {of_kind[0].name} does not have; --set training.precision=auto"
+    count = config.workers.nproc
+    if count == "auto":
+        count = len(of_kind) if kind == "cuda" else 1
+    if kind != "cpu" and count > len(of_kind):
+        return (
+            f"asks for {count} processes, each with a device, of which there are {len(of_kind)}; --nproc auto"
+        )
     matmul = machine.matmul.get((kind, precision))
     if kind == "cpu":
-        return Place(
-            kind=kind,
-            name=hardware.processor,
-            count=1,
-            precision=precision,
-            room_mb=hardware.memory_available_mb,
-            speed=speed_of(kind, hardware.processor, precision, hardware.cores, matmul),
-        )
-    of_kind = gpus[kind]
-    wanted = len(of_kind) if config.workers.nproc == "auto" else config.workers.nproc
+        name, room, cores = hardware.processor, hardware.memory_available_mb, hardware.cores
+    else:
+        name, cores = of_kind[0].name, of_kind[0].cores
+        room = min(_room(gpu, hardware) for gpu in of_kind)
+    known_as = name if kind == "cpu" else _known_as(of_kind[0])
     return Place(
         kind=kind,
-        name=of_kind[0].name,
-        count=min(wanted, len(of_kind)),
+        name=name,
+        count=count,
         precision=precision,
-        room_mb=min(_room(gpu, hardware) for gpu in of_kind),
-        speed=speed_of(kind, _known_as(of_kind[0]), precision, of_kind[0].cores, matmul),
+        room_mb=room,
+        speed=speed_of(kind, known_as, precision, cores, matmul),
     )
+
+
+def _usable(kind: str, machine: Machine) -> list[Accelerator]:
+    """GPUs of a kind, without those that torch cannot compute on."""
+    found = [gpu for gpu in machine.hardware.accelerators if gpu.kind == kind]
+    return found if machine.usable is None else found[: machine.usable.get(kind, 0)]
 
 
 def _known_as(gpu: Accelerator) -> str:
@@ -87,7 +104,7 @@ def _known_as(gpu: Accelerator) -> str:
 def _precision(config: RunConfig, kind: Kind, gpus: list[Accelerator]) -> Precision:
     wanted = config.training.precision
     if wanted != "auto":
-        return wanted if kind != "cpu" or wanted != "fp16" else "fp32"
+        return wanted
     if kind != "cuda":
         return "fp32"
     return "bf16" if gpus[0].bf16 else "fp16"

@@ -64,9 +64,9 @@ def kept_by_layer(shape: Shape, load: Load) -> Kept:
     fused = kernel_of(shape, load.kind) == "fused"
     short = load.precision != "fp32"
     if shape.is_decoder:
-        states = (42 if short else 32) if fused else (54 if short else 40)
-        shared = (6 if short else 8) * shape.kv_width if fused else 0
-        of_token, of_ffn = states * width + shared, (11 if short else 16) * shape.ffn
+        states = (30 if short else 32) if fused else 40
+        shared = (4 if short else 8) * shape.kv_width if fused else 0
+        of_token, of_ffn = states * width + shared, (8 if short else 16) * shape.ffn
     else:
         of_token = ((24 if short else 32) + _dropped(shape, load)) * width
         of_ffn = (4 if short else 8) * shape.ffn
@@ -124,7 +124,7 @@ def parts_of(shape: Shape, load: Load) -> dict[str, float]:
     gradients += (
         4.0 * shape.rows * shape.hidden
     )  # of tied embeddings, a second one before the two are added up
-    copies = 0.0 if load.precision == "fp32" else 2.0 * shape.multiplied
+    copies = 0.0 if load.precision == "fp32" else 2.0 * (shape.parts["layers"] + shape.head_weights)
     found = {
         "weights": weights,
         "gradients": gradients,
@@ -148,7 +148,7 @@ def _passing(shape: Shape, load: Load) -> float:
 
 def _logits(shape: Shape, load: Load) -> float:
     """Bytes of what is predicted: logits, their log-softmax and the gradient of both."""
-    predicted = load.micro_batch * load.tokens * shape.predicted
+    predicted = load.micro_batch * load.tokens * shape.predicted_most
     each = 16.0 if shape.is_decoder else 12.0
     return predicted * (each * shape.rows + 24.0 * shape.hidden * (not shape.is_decoder))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from logbert_engine.protocol.estimates import Origin
-
 TERA, GIGA = 1e12, 1e9
 
 
@@ -24,7 +22,6 @@ class Speed:
     """Share of ``matmul`` that the products of a model come to."""
     range: float
     """Seconds may be this factor shorter or longer."""
-    origin: Origin = "computed"
 
     @property
     def achieved(self) -> float:
@@ -43,10 +40,11 @@ class Nominal:
     """TFLOP/s in fp32."""
     bandwidth: float
     """GB/s."""
+    has_bf16: bool = True
 
 
-def _chip(pattern: str, short: float, full: float, bandwidth: float) -> Nominal:
-    return Nominal(re.compile(pattern, re.IGNORECASE), short, full, bandwidth)
+def _chip(pattern: str, short: float, full: float, bandwidth: float, *, has_bf16: bool = True) -> Nominal:
+    return Nominal(re.compile(pattern, re.IGNORECASE), short, full, bandwidth, has_bf16)
 
 
 # Source: NVIDIA's data sheets (dense rates). The more special name comes first.
@@ -62,9 +60,9 @@ NOMINAL = (
     _chip(r"\bA10\b", 125, 31.2, 600),
     _chip(r"\bL40S\b", 362, 91.6, 864),
     _chip(r"\bL4\b", 121, 30.3, 300),
-    _chip(r"\bV100\b", 125, 15.7, 900),
-    _chip(r"\bT4\b", 65, 8.1, 320),
-    _chip(r"\bP100\b", 18.7, 9.3, 732),
+    _chip(r"\bV100\b", 125, 15.7, 900, has_bf16=False),
+    _chip(r"\bT4\b", 65, 8.1, 320, has_bf16=False),
+    _chip(r"\bP100\b", 18.7, 9.3, 732, has_bf16=False),
     _chip(r"RTX A6000", 155, 38.7, 768),
     _chip(r"RTX 5090", 210, 105, 1792),
     _chip(r"RTX 4090", 165, 82.6, 1008),
@@ -125,17 +123,16 @@ def speed_of(kind: str, name: str, precision: str, cores: int, measured: float |
     Returns:
         None for a GPU that is not known and was not measured.
     """
-    origin: Origin = "computed"
     if kind == "cpu":
         rate = measured or cores * CPU_CORE
-        return Speed(rate, CPU_BANDWIDTH, 8e-6, 0.62, 1.4 if measured else 2.5, origin)
+        return Speed(rate, CPU_BANDWIDTH, 8e-6, 0.62, 1.4 if measured else 2.5)
     chip = nominal(name, cores)
     if chip is None and measured is None:
         return None
     bandwidth = (chip.bandwidth if chip is not None else 300.0) * GIGA
     if kind == "mps":
         rate = measured or (chip.full if chip is not None else 0.0) * TERA
-        return Speed(rate, bandwidth, 30e-6, 0.4 if measured else 0.3, 1.8, origin)
+        return Speed(rate, bandwidth, 30e-6, 0.4 if measured else 0.3, 1.8)
     short = precision != "fp32"
     rate = measured or ((chip.short if short else chip.full) if chip is not None else 0.0) * TERA
-    return Speed(rate, bandwidth, 15e-6, 0.5 if measured else 0.35 if short else 0.6, 1.8, origin)
+    return Speed(rate, bandwidth, 15e-6, 0.5 if measured else 0.35 if short else 0.6, 1.8)

@@ -58,7 +58,9 @@ def table(found: Estimates) -> list[str]:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    lines += [f"{name}: {problem}" for name, problem in found.problems.items()]
+    for problem in dict.fromkeys(found.problems.values()):
+        names = ", ".join(name for name, told in found.problems.items() if told == problem)
+        lines.append(f"{names}: {problem}")
     return [*lines, "", *found.advice] if found.advice else lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ POSITIONS = 512
 """Tokens that each of the known ones has positions for."""
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What a pre-trained model embeds beside its words."""
+
+    positions: int
+    kinds: int
+    """Of tokens: BERT tells two sentences apart."""
+
+
 def with_its_sizes(model: Encoder) -> tuple[Encoder, str]:
     """The encoder with the sizes of the pre-trained model that it begins from.
 
@@ -35,20 +45,30 @@ def with_its_sizes(model: Encoder) -> tuple[Encoder, str]:
     """
     if not model.pretrained:
         return model, ""
-    known = known_sizes(model.pretrained) or _told(Path(model.pretrained))
+    known = _sizes(model.pretrained)
     if known is None:
         return model, f"the sizes of {model.pretrained} are not known: those that the preset gives were taken"
-    sizes = {
-        "ffn": 0,
-        "max_length": min(model.max_length, known.get("max_length", POSITIONS)),
-        "dropout": 0.1,
-    }
-    return msgspec.structs.replace(model, **(sizes | known | {"max_length": sizes["max_length"]})), ""
+    sizes = {name: value for name, value in known.items() if name not in ("positions", "kinds")}
+    room = min(model.max_length, known["positions"])
+    return msgspec.structs.replace(model, **({"ffn": 0, "dropout": 0.1} | sizes | {"max_length": room})), ""
+
+
+def embedded(model: Encoder) -> Embedded:
+    """What an encoder embeds beside events; one that begins from nothing as many positions as it reads."""
+    known = _sizes(model.pretrained) if model.pretrained else None
+    if known is None:
+        return Embedded(model.max_length, 1)
+    return Embedded(known["positions"], known["kinds"])
 
 
 def known_sizes(name: str) -> dict[str, Any] | None:
     """Sizes of a model of the hub by its id, with or without who made it; None where they are not known."""
-    return KNOWN.get(name.rpartition("/")[2])
+    known = KNOWN.get(name.rpartition("/")[2])
+    return None if known is None else {"positions": POSITIONS, "kinds": 2} | known
+
+
+def _sizes(name: str) -> dict[str, Any] | None:
+    return known_sizes(name) or _told(Path(name))
 
 
 def _told(folder: Path) -> dict[str, Any] | None:
@@ -63,7 +83,8 @@ def _told(folder: Path) -> dict[str, Any] | None:
             "layers": layers,
             "heads": heads,
             "ffn": ffn,
-            "max_length": int(told["max_position_embeddings"]),
+            "positions": int(told["max_position_embeddings"]),
+            "kinds": int(told.get("type_vocab_size", 2)),
             "dropout": float(told.get("hidden_dropout_prob", told.get("dropout", 0.1))),
         }
     except (OSError, ValueError, KeyError, TypeError):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from logbert_engine.presets.types import Decoder, Encoder, View
+from logbert_engine.presets.pretrained import embedded
+from logbert_engine.presets.types import Decoder, Encoder
 
 MARKER_ROWS = 8
 """Embedding rows before the reserved ones, as in ``models.vocabulary``."""
-MASKED_SHARE = 0.5
-"""Of a session's events, what an encoder predicts at once in the views that hide some; in ``next`` all of them."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,14 @@ class Shape:
     """Of the embedding, events included."""
     positions: int
     """Learnt ones; 0 where they are computed."""
+    kinds: int
+    """Of tokens, with an embedding each."""
     dropout: float
     checkpointing: bool
     predicted: float
-    """Share of the tokens that the head is run for, at most."""
+    """Share of the tokens that the head is run for, in the mean."""
+    predicted_most: float
+    """The same of the sequence that it is run for most."""
     masks_each: bool
     """Whether some rows have attention masks of their own, which the view ``next`` needs."""
 
@@ -51,8 +54,8 @@ class Shape:
         if self.is_decoder:
             layer = 2 * width * width + 2 * width * self.kv_width + 3 * width * self.ffn + 2 * width
             return {"embeddings": self.rows * width, "layers": self.layers * layer, "head": width}
-        kinds = width if self.architecture == "bert" else 0  # one type of token
-        embeddings = self.rows * width + self.positions * width + kinds + 2 * width
+        kinds = self.kinds if self.architecture == "bert" else 0
+        embeddings = (self.rows + self.positions + kinds) * width + 2 * width
         layer = 4 * (width * width + width) + 2 * width * self.ffn + self.ffn + width + 4 * width
         head = width * width + width + 2 * width + self.rows
         return {"embeddings": embeddings, "layers": self.layers * layer, "head": head}
@@ -64,9 +67,13 @@ class Shape:
 
     @property
     def multiplied(self) -> float:
-        """Numbers that each token is multiplied with: those of the layers, and of the head as far as it is run."""
-        head = self.rows * self.hidden + (0 if self.is_decoder else self.hidden * self.hidden)
-        return self.parts["layers"] + self.predicted * head
+        """Numbers that a token is multiplied with in the mean: the layers', and the head's where it is run."""
+        return self.parts["layers"] + self.predicted * self.head_weights
+
+    @property
+    def head_weights(self) -> int:
+        """Numbers of the output's matrices, the tied one included."""
+        return self.rows * self.hidden + (0 if self.is_decoder else self.hidden * self.hidden)
 
 
 def shape_of(model: Encoder | Decoder, events: int = 0) -> Shape:
@@ -86,12 +93,14 @@ def shape_of(model: Encoder | Decoder, events: int = 0) -> Shape:
             ffn=model.ffn,
             rows=model.vocabulary,
             positions=0,
+            kinds=0,
             dropout=model.dropout,
             checkpointing=model.gradient_checkpointing,
             predicted=1.0,
+            predicted_most=1.0,
             masks_each=False,
         )
-    every: View = "next"
+    all_of_it, beside, (low, high) = "next" in model.views, embedded(model), model.mask_ratio
     return Shape(
         architecture=model.architecture,
         hidden=model.hidden,
@@ -100,9 +109,11 @@ def shape_of(model: Encoder | Decoder, events: int = 0) -> Shape:
         kv_heads=model.heads,
         ffn=model.ffn or 4 * model.hidden,
         rows=MARKER_ROWS + model.reserved_events + events,
-        positions=model.max_length,
+        positions=beside.positions,
+        kinds=beside.kinds,
         dropout=model.dropout,
         checkpointing=model.gradient_checkpointing,
-        predicted=1.0 if every in model.views else MASKED_SHARE,
-        masks_each=every in model.views,
+        predicted=1.0 if all_of_it else (low + high) / 2,
+        predicted_most=1.0 if all_of_it else high,
+        masks_each=all_of_it,
     )

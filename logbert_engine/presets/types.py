@@ -181,6 +181,14 @@ class Hardware(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """Memory of each that can be used."""
 
 
+class DocumentedRate(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """How fast the source documents count on training, which the estimate is laid beside."""
+
+    steps_per_s: tuple[PositiveFloat, PositiveFloat]
+    tokens: Positive
+    """Of a step."""
+
+
 class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """One file of ``presets/``."""
 
@@ -200,8 +208,7 @@ class Preset(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     seed: Seed = 1337
     documented: dict[str, str] = {}
     """What the source documents expect, in their words; never used for anything but to be shown as theirs."""
-    documented_steps_per_s: tuple[PositiveFloat, PositiveFloat] | None = None
-    """The rate of training that they count on, which the estimate is laid beside."""
+    documented_rate: DocumentedRate | None = None
 
 
 class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -219,6 +226,6 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields
     seed: Seed
     hardware: Hardware
     documented: dict[str, str] = {}
-    documented_steps_per_s: tuple[PositiveFloat, PositiveFloat] | None = None
+    documented_rate: DocumentedRate | None = None
     evaluate: str | None = None
     """Labelled sessions that each stage's best model is evaluated on, for the record alone."""

@@ -160,6 +160,10 @@ class DataSummary(msgspec.Struct, kw_only=True, omit_defaults=True):
     peeked_distinct_half: int = 0
     median_length: int = 0
     mean_length: float = 0.0
+    distinct_mean_length: float = 0.0
+    """Of the distinct sequences."""
+    distinct_lengths: list[int] = []
+    """Quantiles of their lengths, ascending."""
     longest: int = 0
     services: dict[str, int] = {}
     labelled: int = 0

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from logbert_engine.estimates.asking import this_machine
-from logbert_engine.estimates.duration import micro_seconds, update_seconds
 from logbert_engine.estimates.estimate import estimate_work
 from logbert_engine.estimates.learned import Measured, model_key
 from logbert_engine.estimates.machine import Machine, place_of
-from logbert_engine.estimates.memory import Load
+from logbert_engine.estimates.pace import computed_seconds
+from logbert_engine.estimates.setting import Setting
 from logbert_engine.estimates.work import StageWork, Work, scorings_of
 from logbert_engine.presets.pretrained import with_its_sizes
 from logbert_engine.presets.shape import shape_of
@@ -126,6 +126,7 @@ def _work(context: RunContext, plan: StagePlan) -> Work:
             ),
         ),
         sessions=context.store.n_sessions,
+        events_each=float(np.mean(context.store.lengths[context.store.sequence_of])),
         assumed=(),
     )
 
@@ -145,7 +146,7 @@ def _expected(context: RunContext, plan: StagePlan, machine: Machine) -> StageEx
 def _told(found: Estimate) -> Figure:
     """The memory as it will be told: of a GPU without what its driver takes, which torch does not count."""
     figure = found.memory
-    if found.device != "cuda" or figure.origin == "measured":
+    if found.device != "cuda":
         return figure
     driver = found.memory_parts["libraries"]
     return Figure(
@@ -161,21 +162,23 @@ def _measured(
 ) -> Measured | None:
     """What a stage took; None where that is not known of the device."""
     place = place_of(_settled(context, micro_batch), machine)
-    if place is None or not position.step:
+    if isinstance(place, str) or not position.step:
         return None
     windows = position.windows or [(position.step, position.steps_s)]
-    work, shape = (
-        _work(context, plan),
-        shape_of(with_its_sizes(context.sizes)[0], len(context.vocabulary.events)),
-    )
+    work = _work(context, plan)
+    shape = shape_of(with_its_sizes(context.sizes)[0], len(context.vocabulary.events))
     micro_batches = -(-plan.batch // (micro_batch * place.count))
     step_s = sum(seconds for _, seconds in windows) / sum(count for count, _ in windows)
-    expected_s = 0.0
+    micro_s, update_s, expected_s, rate = step_s / micro_batches, 0.0, 0.0, 0.0
     if place.speed is not None:
-        load = Load(place.kind, place.precision, micro_batch, work.tokens)
-        expected_s = micro_seconds(shape, load, place.speed)
-        expected_s += update_seconds(shape, place.speed) / micro_batches
-    peak = peak_mb(place.kind, position.peak_rss_mb, position.peak_device_mb)
+        setting = Setting(work, shape, place, machine)
+        micro_c, update_c = computed_seconds(setting, micro_batch, work.tokens, place.speed)
+        slower = step_s / (micro_batches * micro_c + update_c)
+        micro_s, update_s = slower * micro_c, slower * update_c
+        expected_s, rate = micro_c + update_c, place.speed.matmul
+    peak: float | None = None
+    if micro_batch == context.micro_batch(plan):  # else the peak is of steps with the one before
+        peak = peak_mb(place.kind, position.peak_rss_mb, position.peak_device_mb)
     data = _estimate(context, plan, machine, micro_batch).memory_parts.get("data", 0.0)
     epochs = max(1, len(position.epochs))
     ends = sum(epoch.end_s or 0.0 for epoch in position.epochs)
@@ -186,12 +189,14 @@ def _measured(
         devices=place.count,
         micro_batch=micro_batch,
         tokens=work.tokens,
-        micro_s=step_s / micro_batches,
-        update_s=0.0,
+        micro_s=micro_s,
+        update_s=update_s,
         expected_s=expected_s,
+        rate=rate,
+        rows=shape.rows,
         spread=_spread([seconds / count for count, seconds in windows]),
         longest=plan.longest,
-        peak_mb=peak - data,
+        peak_mb=peak - data if peak is not None else None,
         accumulates=micro_batches > 1,
         at=datetime.now().isoformat(timespec="seconds"),
         source="stage",

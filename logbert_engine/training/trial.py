@@ -21,7 +21,14 @@ from logbert_engine.data.masks import training_mask
 from logbert_engine.estimates.trying import TrialResult, TrialSpec
 from logbert_engine.hardware.peak import PeakMeter
 from logbert_engine.models.decoder import new_decoder, next_token_loss
-from logbert_engine.models.device import Compute, choose, is_out_of_memory, peak_device_mb, resident_mb
+from logbert_engine.models.device import (
+    Compute,
+    choose,
+    device_mb,
+    is_out_of_memory,
+    peak_device_mb,
+    resident_mb,
+)
 from logbert_engine.models.encoder import new_model, parameter_count
 from logbert_engine.models.recompute import recompute_layers
 from logbert_engine.models.vocabulary import CLS, END, Vocabulary
@@ -73,7 +80,7 @@ def attempt(spec: TrialSpec, progress: Callable[[int], None]) -> TrialResult:
         progress: called with the number of each step done.
 
     Raises:
-        LogbertError: the device is not there, or a pre-trained model cannot be had.
+        LogbertError: the device is not there, or cannot do the precision.
     """
     compute = choose(spec.device, spec.training.precision)
     empty_mb = resident_mb()
@@ -90,11 +97,14 @@ def attempt(spec: TrialSpec, progress: Callable[[int], None]) -> TrialResult:
     meter = PeakMeter()
     peak_device_mb(compute)
     weight = float(spec.micro_batch)
+    on_device = 0.0
     for number in range(2):  # the optimizer's moments are there only after the first
         if spec.accumulates:
             run(1, spec.longest)
-        updater.update(run(number, spec.longest), weight)
-    peak_mb = peak_device_mb(compute) or meter.take()
+        loss = run(number, spec.longest)
+        on_device = max(on_device, device_mb(compute) or 0.0)
+        updater.update(loss, weight)
+    peak_mb = peak_device_mb(compute) or max(on_device, meter.take())
     micro: list[float] = []
     update: list[float] = []
     begin = time.monotonic()

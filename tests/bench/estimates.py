@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from logbert_engine.estimates.asking import Measurement, asked_machine, config_of
 from logbert_engine.estimates.estimate import estimate
 from logbert_engine.estimates.learned import Learned, Measured
-from logbert_engine.estimates.machine import Machine
+from logbert_engine.estimates.machine import CONTEXT_MB, Machine
 from logbert_engine.protocol.errors import LogbertError
 from logbert_engine.protocol.messages import RunSpec
 
@@ -58,9 +59,9 @@ def run() -> bool:
     """Print the table; returns whether every row lies within ``MEMORY`` and ``TIME``."""
     device = os.environ.get("LOGBERT_BENCH_DEVICE", "cpu")
     named = os.environ.get("LOGBERT_BENCH_ROWS", "").split()
-    machine, problem = asked_machine()
-    if problem:
-        raise SystemExit(problem)
+    machine = asked_machine()
+    if machine.problem:
+        raise SystemExit(machine.problem)
     print(
         "| preset | micro-batch | tokens | checkpointing | memory: estimated | measured | off by "
         "| a step: guessed | after measuring | measured | off by |"
@@ -76,27 +77,26 @@ def run() -> bool:
 
 def _line(row: Row, device: str, machine: Machine, kept: Path) -> bool:
     spec = _request(row, device)
-    bare = Machine(machine.hardware, Learned(None), machine.matmul)
+    bare = replace(machine, learned=Learned(None))
     guess = estimate(config_of(spec), bare)
     try:
-        first, second = (
-            _measured(spec, Machine(bare.hardware, Learned(path), bare.matmul)) for path in (kept, None)
-        )
+        first, second = (_measured(spec, replace(bare, learned=Learned(path))) for path in (kept, None))
     except LogbertError as error:
         print(
             f"| {row.preset} | {row.micro_batch} | {row.tokens} | {row.checkpointing} | {error} |", flush=True
         )
         return False
-    after = estimate(config_of(spec), Machine(bare.hardware, Learned(None, (first,)), bare.matmul))
+    after = estimate(config_of(spec), replace(bare, learned=Learned(None, (first,))))
     assert second.peak_mb is not None
     assert guess.step_s is not None
     assert after.step_s is not None
-    memory_off = guess.memory.value / second.peak_mb - 1
+    peak_mb = second.peak_mb + (CONTEXT_MB if second.device == "cuda" else 0.0)  # which torch does not count
+    memory_off = guess.memory.value / peak_mb - 1
     seconds = second.micro_s + second.update_s
     time_off = after.step_s.value / seconds - 1
     print(
         f"| {row.preset} | {row.micro_batch} | {row.tokens} | {'yes' if row.checkpointing else 'no'} "
-        f"| {guess.memory.value:,.0f} MB | {second.peak_mb:,.0f} MB | {memory_off:+.0%} "
+        f"| {guess.memory.value:,.0f} MB | {peak_mb:,.0f} MB | {memory_off:+.0%} "
         f"| {guess.step_s.value:.3g} s | {after.step_s.value:.3g} s | {seconds:.3g} s | {time_off:+.0%} |",
         flush=True,
     )

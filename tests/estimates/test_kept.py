@@ -126,3 +126,25 @@ def test_with_gradient_checkpointing_a_layer_keeps_its_input_alone() -> None:
     )
     layer = of_encoder(three, "fp32") - of_encoder(two, "fp32")
     assert layer == pytest.approx(ROWS * TOKENS * 64 * 4, rel=0.02)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_decoders_layer_in_a_short_type(dropout: float) -> None:
+    one, two = (
+        Decoder(
+            vocabulary=50,
+            hidden=96,
+            layers=layers,
+            heads=6,
+            kv_heads=3,
+            ffn=200,
+            max_length=TOKENS,
+            dropout=dropout,
+        )
+        for layers in (1, 2)
+    )
+    copies = 2 * (2 * 96 * 96 + 2 * 96 * 48 + 3 * 96 * 200)
+    layer = of_decoder(two, "bf16") - of_decoder(one, "bf16") - copies
+    assert kept_by_layer(shape_of(two), Load("cpu", "bf16", ROWS, TOKENS)).bytes == pytest.approx(
+        layer, rel=0.02
+    )

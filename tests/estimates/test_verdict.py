@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import msgspec
 import pytest
 
 from logbert_engine.estimates.asking import config_of, with_settings
@@ -9,7 +13,7 @@ from logbert_engine.estimates.estimate import estimate
 from logbert_engine.estimates.learned import Learned
 from logbert_engine.estimates.machine import Machine
 from logbert_engine.estimates.verdict import judge, smaller
-from logbert_engine.protocol.messages import RunSpec
+from logbert_engine.protocol.messages import DataSummary, RunSpec
 from tests.hardware.machines import machine
 
 SIXTEEN = [16, *smaller(16, 16)]
@@ -102,3 +106,84 @@ def test_the_documents_rate_on_an_m4_max_cannot_be_reached() -> None:
     rate = found.elsewhere.steps_per_s
     assert rate is not None
     assert rate.high < 0.05  # a step is more than 2.8e14 FLOP, on 14 TFLOP/s
+
+
+@pytest.mark.parametrize(
+    ("where", "changed", "words"),
+    [
+        ("container-4gb", {"overrides": ["training.precision=fp16"]}, "trains in fp16, which is for GPUs"),
+        ("dgx-station-v100", {"overrides": ["training.precision=bf16"]}, "bf16, which Tesla V100"),
+        ("dgx-station-v100", {"nproc": 8}, "asks for 8 processes, each with a device, of which there are 4"),
+        ("m4-pro-24", {"nproc": 2}, "asks for 2 processes"),
+        ("m4-pro-24", {"device": "cuda"}, "needs cuda, which this machine does not have"),
+    ],
+)
+def test_what_training_would_refuse_has_no_time(where: str, changed: dict[str, Any], words: str) -> None:
+    found = estimate(config_of(RunSpec(data="", run_dir="", preset="full", **changed)), known(where))
+    assert (found.verdict.fit, found.step_s) == ("no device", None)
+    assert words in found.verdict.words
+
+
+def test_a_gpu_that_torch_cannot_use_is_not_taken() -> None:
+    config = config_of(RunSpec(data="", run_dir="", preset="full"))
+    machine_there = replace(known("dgx-station-v100"), usable={"cpu": 1})
+    assert estimate(config, machine_there).device == "cpu"
+    two = replace(known("dgx-station-v100"), usable={"cpu": 1, "cuda": 2})
+    assert estimate(config_of(RunSpec(data="", run_dir="", preset="dgx")), two).devices == 2
+
+
+def test_processes_on_one_processor_share_its_memory() -> None:
+    one, two = (
+        estimate(config_of(RunSpec(data="", run_dir="", preset="small", nproc=n)), known("container-4gb"))
+        for n in (1, 2)
+    )
+    twice = ("weights", "optimizer", "libraries")  # each has half of the batch, and all of these
+    assert [two.memory_parts[name] for name in twice] == [2 * one.memory_parts[name] for name in twice]
+    assert two.memory_parts["activations"] == pytest.approx(one.memory_parts["activations"], rel=0.01)
+
+
+def test_settings_of_a_verdict_are_ones_that_presets_take() -> None:
+    """Also where batches follow the stages: the micro-batch divides all of them."""
+    spec = RunSpec(
+        data="", run_dir="", preset="full", overrides=["training.batch_by_ratio=[[0.1,3],[0.5,6]]"]
+    )
+    small = msgspec.structs.replace(machine("container-4gb"), memory_available_mb=2600)
+    found = estimate(config_of(spec), Machine(small, Learned(None)))
+    assert found.verdict.fit == "adjusted"
+    assert config_of(with_settings(spec, found.verdict)).training.micro_batch == found.verdict.micro_batch
+
+
+def test_a_run_on_a_rented_machine_costs_its_hours() -> None:
+    data = DataSummary(
+        path="/logs",
+        files=1,
+        bytes=1,
+        peeked_sessions=1000,
+        peeked_distinct=800,
+        peeked_distinct_half=420,
+        mean_length=30.0,
+        distinct_mean_length=30.0,
+        longest=200,
+        distinct_events=100,
+        estimated_sessions=2_000_000,
+    )
+    found = estimate(config_of(RunSpec(data="", run_dir="", preset="cloud-v100")), known("m4-pro-24"), data)
+    there = found.elsewhere
+    assert there is not None
+    assert there.cost is not None
+    assert there.seconds is not None
+    assert there.cost.value == pytest.approx(3.06 * there.seconds.value / 3600)
+    assert found.seconds is not None
+    assert there.seconds.value < found.seconds.value / 3  # a V100 beside the GPU of a laptop
+
+
+def test_the_documents_rate_is_theirs_whatever_is_set() -> None:
+    spec = RunSpec(
+        data="",
+        run_dir="",
+        preset="m4max-medium",
+        overrides=["training.batch=16", "training.accumulation=1"],
+    )
+    found = estimate(config_of(spec), known("m4-max-36"))
+    assert found.elsewhere is not None
+    assert "2–3 steps/s of 131,072 tokens" in found.elsewhere.words
