@@ -38,7 +38,7 @@ _COLUMNS: tuple[tuple[str, int, int], ...] = (
     ("params", 6, 6),
     ("made for", 12, 7),
 )
-_TITLES = {"memory bar": "of free", "run": "time"}
+_TITLES = {"memory bar": "of free", "run": "time", "cost": "rented"}
 _RIGHT = {"memory", "run", "cost", "params"}
 LIST_MARGIN = 3
 """Cells of a list's row that are not the preset's: the cursor's mark and the scroll mark."""
@@ -95,7 +95,7 @@ def preset_spans(preset: PresetInfo, answer: Answer, width: int) -> list[Span]:
 def figure_text(estimate: Estimate, title: str) -> str:
     """A figure of a row. A time that was not measured has a tilde; one of a run that does not fit is none."""
     if title == "memory":
-        return megabytes(estimate.memory.value)
+        return megabytes((estimate.fitted or estimate.memory).value)
     if title == "params":
         return short(estimate.parameters)
     if title == "run":
@@ -111,7 +111,7 @@ def figure_text(estimate: Estimate, title: str) -> str:
 
 def memory_bar(estimate: Estimate, width: int) -> list[Span]:
     """What a run needs of what the device has to offer, with the preset's budget marked."""
-    need, room, budget = estimate.memory.value, estimate.room_mb, estimate.budget_mb
+    need, room, budget = (estimate.fitted or estimate.memory).value, estimate.room_mb, estimate.budget_mb
     tone = SIGNS[estimate.verdict.fit][1]
     if tone == "good" and budget is not None and need > budget:
         tone = "warn"
