@@ -305,6 +305,8 @@ def test_a_field_or_an_id_that_it_does_not_know_is_refused(target: Target, metho
     needed = {"run_dir": "/x", "path": "/x", "name": "x", "data": "/x", "checkpoint": "/x", "inputs": ["/x"]}
     needed |= {"output": "/x", "start": 0, "id": 1, "rank": 0}
     known = {name: needed[name] for name in METHODS[method].params.__struct_fields__ if name in needed}
+    if method in ("estimate", "measure"):
+        known = {"spec": {"data": "/x", "run_dir": "/x"}}
     if method != "hello":
         (answer,) = target.throw(HELLO + request(method, {**known, "no_such_field": 1}))
         assert "no_such_field" in answer["error"]["message"]
