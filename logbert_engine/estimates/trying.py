@@ -43,12 +43,9 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True):
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. Seconds are medians over ``steps``."""
 
-    parameters: int
     device: str
     """``cpu``, ``mps`` or ``cuda``."""
-    device_name: str
     precision: str
-    threads: int
     micro_s: float
     """Forward and backward pass of a micro-batch of sequences of ``length``."""
     update_s: float

@@ -29,7 +29,7 @@ from logbert_engine.models.device import (
     peak_device_mb,
     resident_mb,
 )
-from logbert_engine.models.encoder import new_model, parameter_count
+from logbert_engine.models.encoder import new_model
 from logbert_engine.models.recompute import recompute_layers
 from logbert_engine.models.vocabulary import CLS, END, Vocabulary
 from logbert_engine.presets.types import Decoder, Encoder
@@ -119,11 +119,8 @@ def attempt(spec: TrialSpec, progress: Callable[[int], None]) -> TrialResult:
     low, _, high = statistics.quantiles(micro, n=4)
     middle = statistics.median(micro)
     return TrialResult(
-        parameters=parameter_count(model),
         device=compute.kind,
-        device_name=compute.name,
         precision=compute.precision,
-        threads=torch.get_num_threads(),
         micro_s=middle,
         update_s=statistics.median(update),
         steps=len(micro),
