@@ -75,9 +75,9 @@ class Fault:
     amount: float = 0.0
 
     def happened(self) -> list[int]:
-        """The processes in which it happened, in order."""
+        """The processes in which it happened, in order; a mark counts when it has been written whole."""
         marks = sorted(self.marks.iterdir(), key=lambda mark: int(mark.name))
-        return [int(mark.read_text().split()[0]) for mark in marks]
+        return [int(text.split()[0]) for text in (mark.read_text() for mark in marks) if text.endswith("\n")]
 
 
 def environment(*faults: Fault, **more: str) -> dict[str, str]:

@@ -115,3 +115,10 @@ except RuntimeError as error:
 """
     done = run(code, library, device, cpu)
     assert done.stdout.split() == ["device", "3", "True"], done.stderr
+
+
+def test_a_mark_that_is_still_being_written_does_not_count(tmp_path: Path) -> None:
+    fault = Fault("tools:Tool.third", "nan", tmp_path, times=2)
+    (tmp_path / "0").write_text("12 0\n")
+    (tmp_path / "1").touch()
+    assert fault.happened() == [12]
