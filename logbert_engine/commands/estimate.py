@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="take up to 20 real steps first, for at most a minute and a half",
+        help="take up to 20 real steps first, for a minute and a half or as long as two of them take",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.set_defaults(run_dir="")

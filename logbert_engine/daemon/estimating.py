@@ -28,6 +28,7 @@ class Estimating:
         self._measurement: Measurement | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_id = 0
+        self._beginning = asyncio.Lock()
 
     async def machine(self) -> Machine:
         """This machine now. The first call waits for what torch says of it, which takes some seconds once."""
@@ -47,17 +48,16 @@ class Estimating:
         """
         from logbert_engine.estimates.asking import Measurement
 
-        machine = await self.machine()
-        if self._measurement is not None:
-            raise EngineError("a measurement is under way already; cancel it, or wait for its end.")
-        measurement = await asyncio.to_thread(Measurement, query.spec, query.data, machine)
-        if self._measurement is not None:
-            raise EngineError("a measurement is under way already; cancel it, or wait for its end.")
-        self._measurement = measurement
-        self._last_id += 1
-        ref = MeasureRef(id=self._last_id)
-        self._task = asyncio.create_task(self._attend(client, measurement, ref, query.spec.preset))
-        return ref
+        async with self._beginning:
+            if self._measurement is not None:
+                raise EngineError("a measurement is under way already; cancel it, or wait for its end.")
+            machine = await self.machine()
+            measurement = await asyncio.to_thread(Measurement, query.spec, query.data, machine)
+            self._measurement = measurement
+            self._last_id += 1
+            ref = MeasureRef(id=self._last_id)
+            self._task = asyncio.create_task(self._attend(client, measurement, ref, query.spec.preset))
+            return ref
 
     async def _attend(
         self, client: Connection, measurement: Measurement, ref: MeasureRef, preset: str

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from logbert_engine.data.batches import NEXT, Batch
 from logbert_engine.data.hashing import uniform
 
+MASKS = 4
+"""Complementary masks in scoring; each hides a quarter of the events, a share that training sees too."""
+TOKENS_AT_ONCE = 8192
+"""That are scored at once."""
 _EVENT, _RATIO, _ROTATION = 21, 22, 23
 
 

@@ -46,7 +46,7 @@ def _here(estimate: Estimate) -> str:
 
 def _there(estimate: Estimate) -> str:
     there = estimate.elsewhere
-    if there is None:
+    if there is None or not there.fits:
         return ""
     figures = [duration(there.seconds)] if there.seconds is not None else []
     figures += [cost(there.cost)] if there.cost is not None else [there.price] if there.price else []

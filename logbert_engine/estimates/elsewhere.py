@@ -10,6 +10,7 @@ from logbert_engine.presets.shape import shape_of
 from logbert_engine.presets.types import Hardware as Wanted
 from logbert_engine.presets.types import RunConfig
 from logbert_engine.protocol.estimates import Estimate
+from logbert_engine.protocol.figures_in_words import flop as in_words
 from logbert_engine.protocol.messages import Accelerator, Hardware
 
 
@@ -62,7 +63,7 @@ def beyond_reach(config: RunConfig, found: Estimate, machine: Machine) -> str:
     most = max(chip.short, chip.full) * len(machine.hardware.accelerators)
     return (
         f"The documents count on {low:g}–{high:g} steps/s of {claimed.tokens:,} tokens. That cannot be reached: such "
-        f"a step is {flop:.1e} FLOP, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {gpu.name} does "
+        f"a step is {in_words(flop)}, so {low:g} a second are {low * flop / TERA:,.0f} TFLOP/s, and {gpu.name} does "
         f"{most:,.0f} at most. What it can do is {rates[0]:.3f} to {rates[1]:.3f} steps/s, one in "
         f"{1 / rates[1]:,.0f} to {1 / rates[0]:,.0f} s."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logbert_engine.data.masks import TOKENS_AT_ONCE
 from logbert_engine.estimates.machine import CONTEXT_MB, EMPTY_MB
 from logbert_engine.estimates.memory import MB, parts_of, settled
 from logbert_engine.estimates.setting import Setting
@@ -11,8 +12,6 @@ _OFF = 0.15
 """By how much of itself computed memory may be off."""
 _ROUNDING = 1.06
 """What a GPU's caching allocator takes, as a multiple of what it was asked for."""
-_SCORED_TOKENS = 8192
-"""That are scored at once in validation, as in ``models.surprisal``."""
 
 
 def memory_parts(setting: Setting, batch: int, micro_batch: int, checkpointing: bool) -> dict[str, float]:
@@ -66,4 +65,4 @@ def _data_mb(setting: Setting) -> float:
 def _scoring_mb(setting: Setting) -> float:
     """MB that come and go when sessions are scored."""
     shape = setting.shape
-    return 0.0 if shape.is_decoder else _SCORED_TOKENS * (24.0 * shape.hidden + 8.0 * shape.ffn) / MB
+    return 0.0 if shape.is_decoder else TOKENS_AT_ONCE * (24.0 * shape.hidden + 8.0 * shape.ffn) / MB

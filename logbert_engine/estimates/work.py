@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from logbert_engine.data.masks import MASKS
 from logbert_engine.presets.batching import batch_for, rounds_of, within_tokens
 from logbert_engine.presets.stages import plan_stages
 from logbert_engine.presets.types import Decoder, Encoder, RunConfig
@@ -13,8 +14,6 @@ from logbert_engine.protocol.messages import DataSummary
 USUAL_EVENTS = 300
 """Distinct events that are taken for granted where there are no data to look at."""
 MARKERS = 2
-MASKS = 4
-"""Complementary ones, as in ``models.surprisal``."""
 _NEVER = 1 << 30
 
 

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from logbert_engine.data.batches import NEXT, VIEWS, Batch, Pieces, assemble
-from logbert_engine.data.masks import complementary_masks
+from logbert_engine.data.masks import MASKS, TOKENS_AT_ONCE, complementary_masks
 from logbert_engine.data.store import Store
 from logbert_engine.models.device import is_out_of_memory
 from logbert_engine.models.encoder import MaskedModel, read, squared_distance
 from logbert_engine.models.vocabulary import AROUND, UNK, Vocabulary
 from logbert_engine.presets.types import View
-
-MASKS = 4
-"""Complementary masks; each hides a quarter of the events, a share that training sees too."""
-TOKENS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from logbert_engine.data.inspect import inspect
-from logbert_engine.estimates import machine, work
+from logbert_engine.estimates import machine
 from logbert_engine.estimates.asking import this_machine
 from logbert_engine.estimates.estimate import estimate
-from logbert_engine.models import surprisal
 from logbert_engine.models.device import Compute
 from logbert_engine.presets.runfile import read_config
 from logbert_engine.protocol.errors import StorageError
@@ -231,10 +230,6 @@ def test_a_machine_that_cannot_be_probed_costs_the_expectation_alone(
     assert found.of(Expected) == []
     assert found.stages[0].expected is None
     assert any("cannot be said: no free space is told." in log.message for log in found.of(Log))
-
-
-def test_masks_are_counted_as_the_scorer_has_them() -> None:
-    assert work.MASKS == surprisal.MASKS
 
 
 class _Clock:
